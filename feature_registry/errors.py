@@ -1,0 +1,103 @@
+"""One hierarchy of errors. The class says the kind, the arguments say what is wrong and what would be right.
+
+An error is data: two errors of one class with equal arguments are equal, and it travels over HTTP as a problem
+(RFC 9457) that the client turns back into the same class. Never put a secret into an argument.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class RegistryError(Exception):
+    """Base of all errors that the registry raises on purpose.
+
+    `field` names the argument at fault, `value` is what was given, `expected` is what would be right.
+    """
+
+    kind: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, field: str | None = None, value: Any = None, expected: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.value = value
+        self.expected = expected
+
+    def __str__(self) -> str:
+        text = self.message
+        if self.field is not None:
+            text = f"{self.field}={_shown(self.value)}: {text}"
+        if self.expected is not None:
+            text = f"{text} (expected: {_shown(self.expected)})"
+        return text
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.problem() == other.problem()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.message, self.field))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.problem()))
+
+    def problem(self) -> dict[str, Any]:
+        """The error as JSON-ready data, without what was not said."""
+        said = {"field": self.field, "value": self.value, "expected": self.expected}
+        return {"kind": self.kind, "message": self.message} | {k: v for k, v in said.items() if v is not None}
+
+
+class NotFound(RegistryError):
+    """What was named does not exist, or may not be seen."""
+
+    kind = "not_found"
+
+
+class Conflict(RegistryError):
+    """It contradicts what the catalog already holds."""
+
+    kind = "conflict"
+
+
+class Invalid(RegistryError):
+    """The input is wrong; the same call will never succeed."""
+
+    kind = "invalid"
+
+
+class Denied(RegistryError):
+    """Who asks may not do this."""
+
+    kind = "denied"
+
+
+class Exhausted(RegistryError):
+    """A budget or a limit is used up."""
+
+    kind = "exhausted"
+
+
+class Unavailable(RegistryError):
+    """Something that we depend on does not answer; the same call may succeed later."""
+
+    kind = "unavailable"
+
+
+KINDS: dict[str, type[RegistryError]] = {
+    kind.kind: kind for kind in (NotFound, Conflict, Invalid, Denied, Exhausted, Unavailable)
+}
+
+
+def from_problem(problem: dict[str, Any]) -> RegistryError:
+    """The error that `problem()` described; an unknown kind becomes a plain `RegistryError`."""
+    return _rebuild(KINDS.get(problem.get("kind", ""), RegistryError), problem)
+
+
+def _rebuild(kind: type[RegistryError], problem: dict[str, Any]) -> RegistryError:
+    arguments = {name: problem.get(name) for name in ("field", "value", "expected")}
+    return kind(problem.get("message", "no message"), **arguments)
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 500 else f"{text[:500]}... ({len(text)} characters)"

@@ -1,0 +1,100 @@
+"""The formats: one module a format, `formats/NAME.py` is the format `NAME`. Each offers a `Format` named `Layout`.
+
+To add one, add its module and run the contract suite `feature_registry_tests/contracts/formats.py` over it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from feature_registry.errors import Invalid
+from feature_registry.location import Location
+from feature_registry.model import Inspection
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+    from feature_registry.storage import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """An inspection, and the manifest of the data files.
+
+    The manifest has a row a data file, sorted by path, and the columns `path` (string: the literal key below the
+    location), `size` (int64: bytes), `rows` (int64 or null) and, for the columns that have statistics, `min.NAME`,
+    `max.NAME` (of a type that compares as the column does) and `nulls.NAME` (int64). A null statistic says nothing.
+    A partition column has `partition.NAME` (string as in the path's `NAME=value`, null for null).
+    """
+
+    inspection: Inspection
+    manifest: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """How a table is laid out. `sort_by` sorts within the table, files then hold disjoint ranges."""
+
+    partition_by: tuple[str, ...] = ()
+    sort_by: tuple[str, ...] = ()
+    rows_per_file: int = 5_000_000
+    rows_per_group: int = 131_072
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenTable:
+    """What a format says of a table that it just wrote."""
+
+    snapshot: str | None
+    logical_types: dict[str, str]
+
+
+class Format(Protocol):
+    """What a format does. Raises `NotFound` for an empty or absent location, `Invalid` for data of another format or
+    data that it cannot hold.
+    """
+
+    name: str
+
+    def sniff(self, store: Store, location: Location) -> bool:
+        """Whether the location looks like a table of this format."""
+        ...
+
+    def inspect(self, store: Store, location: Location, snapshot: str | None = None) -> Inspected: ...
+
+    def write(
+        self, store: Store, location: Location, data: pa.RecordBatchReader, options: WriteOptions
+    ) -> WrittenTable:
+        """Writes a new table in bounded memory; nothing is visible to `inspect` before all of it is."""
+        ...
+
+    def scan(self, store: Store, inspection: Inspection) -> pl.LazyFrame:
+        """The table at its snapshot, with its logical types, read straight from the store."""
+        ...
+
+
+def names() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def get(name: str) -> Format:
+    if name not in names():
+        raise Invalid("is no format", field="format", value=name, expected=names())
+    found: Format = importlib.import_module(f"{__name__}.{name}").Layout()
+    return found
+
+
+def sniff(store: Store, location: Location) -> Format:
+    """The format of what is at the location. Formats with a log come before bare Parquet, whose files they use."""
+    for name in sorted(names(), key=lambda name: name == "parquet"):
+        candidate = get(name)
+        if candidate.sniff(store, location):
+            return candidate
+    raise Invalid(
+        "holds no table of a known format", field="location", value=str(location), expected=f"one of {names()}"
+    )

@@ -1,0 +1,115 @@
+"""One parsed, normalised URI of a table or a file: two spellings of one place are one `Location`."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from feature_registry.errors import Invalid
+
+_SCHEMES = {"s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gs", "gcs": "gs", "file": "file"}
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+class Location(str):
+    """`gs://bucket/key`, `s3://bucket/key` or `file:///path`; a bare path is a file.
+
+    Keys of buckets are literal; the path of a `file://` is percent-encoded (RFC 8089). There is no trailing slash, no
+    empty and no `.` segment. Raises `Invalid` for another scheme, a `..` segment, a NUL, or credentials in the URI,
+    which are never repeated in the message.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, value: str | os.PathLike[str]) -> Location:
+        if isinstance(value, Location):
+            return value
+        return super().__new__(cls, _normalised(os.fspath(value)))
+
+    @property
+    def scheme(self) -> str:
+        return self.split("://", 1)[0]
+
+    @property
+    def bucket(self) -> str:
+        """The bucket; empty for a file."""
+        return self.split("://", 1)[1].split("/", 1)[0]
+
+    @property
+    def key(self) -> str:
+        """The literal key in the bucket, or the decoded absolute path of a file."""
+        rest = self.split("://", 1)[1]
+        if self.scheme == "file":
+            return unquote(rest)
+        return rest.split("/", 1)[1] if "/" in rest else ""
+
+    @property
+    def name(self) -> str:
+        return self.key.rsplit("/", 1)[-1]
+
+    def joined(self, relative: str) -> Location:
+        """The place below this one at a literal relative key."""
+        tail = quote(relative) if self.scheme == "file" else relative
+        return Location(f"{str(self).rstrip('/')}/{tail}")
+
+    def holds(self, other: Location) -> bool:
+        """Whether `other` is this place or lies below it; `a/b` never holds `a/bc`."""
+        return other == self or other.startswith(f"{str(self).rstrip('/')}/")
+
+    def relative(self, other: Location) -> str:
+        """The literal key of `other` below this place."""
+        if not self.holds(other):
+            raise Invalid("lies outside", field="location", value=str(other), expected=f"a place below {self}")
+        tail = str(other)[len(self.rstrip("/")) + 1 :]
+        return unquote(tail) if self.scheme == "file" else tail
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def parse(value: str) -> Location:
+            try:
+                return cls(value)
+            except Invalid as wrong:
+                raise ValueError(str(wrong)) from None
+
+        return core_schema.no_info_after_validator_function(
+            parse, core_schema.str_schema(), serialization=core_schema.to_string_ser_schema()
+        )
+
+
+def _normalised(text: str) -> str:
+    found = _SCHEME.match(text)
+    if found is None:
+        if not text:
+            raise Invalid("is empty", field="location", value=text, expected="a URI or a path")
+        # Whoever gives a bare path is in this process, where '..' is a path like any other.
+        return "file://" + quote(_segments(os.path.abspath(text), text))
+    scheme = _SCHEMES.get(found.group(1).lower())
+    rest = text[found.end() :]
+    if "@" in rest.split("/", 1)[0]:
+        raise Invalid("holds credentials", field="location", value="(not shown)", expected="a URI without them")
+    if scheme is None:
+        raise Invalid("has a scheme of no storage", field="location", value=text, expected="gs://, s3:// or file://")
+    if scheme == "file":
+        host = urlsplit(text).netloc
+        if host not in ("", "localhost"):
+            raise Invalid("names a host", field="location", value=text, expected="file:///path")
+        return "file://" + quote(_segments(unquote(rest[len(host) :]), text))
+    bucket, _, key = rest.partition("/")
+    if not bucket:
+        raise Invalid("has no bucket", field="location", value=text, expected=f"{scheme}://bucket/key")
+    return f"{scheme}://{bucket}{_segments('/' + key, text)}".rstrip("/")
+
+
+def _climbs(path: str) -> bool:
+    return ".." in path.split("/")
+
+
+def _segments(path: str, text: str) -> str:
+    if _climbs(path) or "\0" in path:
+        raise Invalid("climbs out of its folder", field="location", value=text, expected="no '..' and no NUL")
+    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))

@@ -1,0 +1,84 @@
+"""The only reader of the environment: every setting, `FEATURE_REGISTRY_NAME` by its name in capitals."""
+
+from __future__ import annotations
+
+import secrets
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from feature_registry.location import Location
+
+
+class Settings(BaseSettings):
+    """What an installation may choose; with nothing set, all is embedded below `.feature_registry/`."""
+
+    model_config = SettingsConfigDict(env_prefix="FEATURE_REGISTRY_", env_file=None, extra="ignore", frozen=True)
+
+    home: Path = Field(Path(".feature_registry"), description="the folder of the embedded catalog, data and secret")
+    server: str | None = Field(None, description="address of the registry's API; unset: the embedded registry")
+    database: str | None = Field(None, description="SQLAlchemy URL of the catalog; unset: SQLite in `home`")
+    managed: str | None = Field(None, description="location below which produced tables are written; unset: in `home`")
+    host: str = Field("127.0.0.1", description="where `up` listens")
+    port: int = Field(8470, description="of the API")
+    file_port: int = Field(8471, description="of the file server, which serves the signed URLs of file://")
+    dagster_port: int = Field(3000, description="of the Dagster webserver")
+    public_url: str | None = Field(None, description="how clients reach the API; unset: host and port")
+    file_url: str | None = Field(None, description="how clients reach the file server; unset: host and port")
+    allowed_prefixes: tuple[str, ...] = Field((), description="locations, beside `managed`, that HTTP may register")
+    secret: SecretStr | None = Field(None, description="key of links and of file URLs; unset: made once in `home`")
+    signature_seconds: int = Field(60, gt=0, description="lifetime of a signed URL behind a link")
+    budget_bytes: int | None = Field(None, ge=0, description="bytes a person may read in 30 days; unset: no limit")
+    price_per_gb: float | None = Field(None, ge=0, description="price of reading 10^9 bytes; unset: not said")
+    person: str = Field("local", description="who acts when nobody is logged in")
+    feature_modules: tuple[str, ...] = Field(
+        ("feature_registry.demo.assets",), description="modules whose feature tables Dagster loads"
+    )
+    version_source: str = Field(
+        "feature_registry.demo.database:CortexVersions",
+        description="module:class that says which materialization versions exist",
+    )
+    checksum_bytes: int = Field(
+        2_000_000_000, ge=0, description="up to how many bytes of a local table are hashed when it is registered"
+    )
+
+    @cached_property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{(self.home / 'catalog.db').absolute()}"
+
+    @cached_property
+    def managed_root(self) -> Location:
+        return Location(self.managed or self.home / "tables")
+
+    @cached_property
+    def prefixes(self) -> tuple[Location, ...]:
+        """Where a caller over HTTP may register a table."""
+        return (self.managed_root, *map(Location, self.allowed_prefixes))
+
+    @cached_property
+    def api_address(self) -> str:
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @cached_property
+    def file_address(self) -> str:
+        return (self.file_url or f"http://{self.host}:{self.file_port}").rstrip("/")
+
+    @cached_property
+    def link_key(self) -> bytes:
+        """The secret behind links and file URLs; made on first use, readable by this user only."""
+        if self.secret is not None:
+            return self.secret.get_secret_value().encode()
+        path = self.home / "secret"
+        if not path.exists():
+            self.home.mkdir(parents=True, exist_ok=True)
+            draft = path.with_suffix(f".{secrets.token_hex(4)}")
+            draft.touch(mode=0o600)
+            draft.write_text(secrets.token_hex(32))
+            try:
+                path.hardlink_to(draft)  # fails if another process was first
+            except FileExistsError:
+                pass
+            draft.unlink()
+        return path.read_text().strip().encode()
