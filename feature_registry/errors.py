@@ -33,7 +33,7 @@ class RegistryError(Exception):
         return text
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.problem() == other.problem()  # type: ignore[attr-defined]
+        return isinstance(other, RegistryError) and type(self) is type(other) and self.problem() == other.problem()
 
     def __hash__(self) -> int:
         return hash((type(self), self.message, self.field))

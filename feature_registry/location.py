@@ -87,7 +87,7 @@ def _normalised(text: str) -> str:
         if not text:
             raise Invalid("is empty", field="location", value=text, expected="a URI or a path")
         # Whoever gives a bare path is in this process, where '..' is a path like any other.
-        return "file://" + quote(_segments(os.path.abspath(text), text))
+        return "file://" + quote(_segments(os.path.abspath(text), text))  # noqa: PTH100 - resolve() follows links
     scheme = _SCHEMES.get(found.group(1).lower())
     rest = text[found.end() :]
     if "@" in rest.split("/", 1)[0]:

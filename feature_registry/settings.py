@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from functools import cached_property
 from pathlib import Path
@@ -76,9 +77,7 @@ class Settings(BaseSettings):
             draft = path.with_suffix(f".{secrets.token_hex(4)}")
             draft.touch(mode=0o600)
             draft.write_text(secrets.token_hex(32))
-            try:
-                path.hardlink_to(draft)  # fails if another process was first
-            except FileExistsError:
-                pass
+            with contextlib.suppress(FileExistsError):  # another process was first
+                path.hardlink_to(draft)
             draft.unlink()
         return path.read_text().strip().encode()

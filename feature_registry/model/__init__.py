@@ -1,0 +1,97 @@
+"""The nouns of the registry: frozen, validated, without I/O.
+
+Field names, types and help texts live here once; the API, the Dagster metadata and the reference pages derive from
+them. Ids are 64-bit: in JSON an integer beyond 2^53 is a string.
+"""
+
+from feature_registry.model.access import (
+    LARGEST_JSON_INTEGER,
+    Condition,
+    Cost,
+    Found,
+    Grant,
+    Mode,
+    Operator,
+    Person,
+    Plan,
+    PlannedFile,
+    PlanRequest,
+    Search,
+    Where,
+)
+from feature_registry.model.columns import (
+    Column,
+    ColumnKind,
+    Embedding,
+    PackedPoint,
+    Plain,
+    SegmentationNode,
+    SplitPoint,
+    StoredField,
+    TableId,
+)
+from feature_registry.model.datastacks import Datastack, MaterializationVersion
+from feature_registry.model.noun import Instant, Name, Nanometres, Noun, Resolution, Text
+from feature_registry.model.tables import FeatureTable, HashBuckets, Metadata, Owner, Producer, Retention, TimeRange
+from feature_registry.model.versions import (
+    CheckResult,
+    Entry,
+    Event,
+    Inspection,
+    Registration,
+    Report,
+    Status,
+    TableRef,
+    TableVersion,
+    Written,
+)
+
+__all__ = [
+    "LARGEST_JSON_INTEGER",
+    "CheckResult",
+    "Column",
+    "ColumnKind",
+    "Condition",
+    "Cost",
+    "Datastack",
+    "Embedding",
+    "Entry",
+    "Event",
+    "FeatureTable",
+    "Found",
+    "Grant",
+    "HashBuckets",
+    "Inspection",
+    "Instant",
+    "MaterializationVersion",
+    "Metadata",
+    "Mode",
+    "Name",
+    "Nanometres",
+    "Noun",
+    "Operator",
+    "Owner",
+    "PackedPoint",
+    "Person",
+    "Plain",
+    "Plan",
+    "PlanRequest",
+    "PlannedFile",
+    "Producer",
+    "Registration",
+    "Report",
+    "Resolution",
+    "Retention",
+    "Search",
+    "SegmentationNode",
+    "SplitPoint",
+    "Status",
+    "StoredField",
+    "TableId",
+    "TableRef",
+    "TableVersion",
+    "Text",
+    "TimeRange",
+    "Where",
+    "Written",
+]

@@ -1,0 +1,145 @@
+"""Search, plans and grants: how people find tables and get at their files."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from feature_registry.model.noun import Instant, Noun
+from feature_registry.model.versions import Entry, Status
+
+LARGEST_JSON_INTEGER = 2**53  # beyond it JavaScript rounds
+
+
+class Search(Noun):
+    """What is searched for; every filter that is given must hold."""
+
+    text: str = Field("", max_length=1_000, description="words in names, descriptions, columns, tags and owners")
+    datastack: str | None = None
+    aligned_volume: str | None = None
+    name: str | None = None
+    mat_version: int | Literal["latest", "unversioned"] | None = Field(None, description="None: any")
+    column: str | None = Field(None, description="a column that the table has")
+    tags: tuple[str, ...] = Field((), description="all of them")
+    owner: str | None = Field(None, description="a team or a person")
+    license: str | None = None
+    format: str | None = None
+    status: Status | None = None
+    producer: str | None = Field(None, description="the pipeline or the model")
+    references: str | None = Field(None, description="a table that it points to")
+    derived_from: str | None = Field(None, description="a table that it was computed from")
+    mutability: str | None = None
+    durability: str | None = None
+    at: Instant | None = Field(None, description="the instant that the data show")
+    limit: int = Field(100, ge=1, le=1000)
+    after: str | None = Field(None, description="the `next` of the page before")
+
+
+class Found(Noun):
+    """One page of entries."""
+
+    entries: tuple[Entry, ...]
+    next: str | None = Field(None, description="give it as `after` for the next page; None: there is none")
+
+
+Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in"]
+
+
+def _json_safe(value: Any) -> Any:
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_json_safe(each) for each in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > LARGEST_JSON_INTEGER:
+        return str(value)
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+Condition = tuple[str, Operator, Annotated[Any, PlainSerializer(_json_safe, when_used="json")]]
+
+
+def _normal_form(where: Any) -> Any:
+    """pyarrow's filters: a list of conditions (and), or a list of such lists (or of ands)."""
+    if where is None or len(where) == 0:
+        return ()
+    alternatives = where if isinstance(where[0], (list, tuple)) and not isinstance(where[0][0], str) else [where]
+    return tuple(
+        tuple((column, "==" if operator == "=" else operator, value) for column, operator, value in conditions)
+        for conditions in alternatives
+    )
+
+
+Where = Annotated[tuple[tuple[Condition, ...], ...], BeforeValidator(_normal_form)]
+
+
+Mode = Literal["links", "urls", "direct"]
+
+
+class PlanRequest(Noun):
+    """Which rows and columns of which table version are wanted."""
+
+    table: str = Field(description="datastack/name@mat_version")
+    columns: tuple[str, ...] | None = Field(None, description="None: all")
+    where: Where = Field((), description="pyarrow's filters: [(column, operator, value), ...] or a list of such lists")
+    mode: Mode = Field("links", description="links of the registry, direct signed URLs, or, embedded only, paths")
+    hours: float = Field(24, gt=0, le=24 * 7, description="how long the grant lasts")
+    dry_run: bool = Field(False, description="only say what it would cost: no grant, no links")
+
+
+class PlannedFile(Noun):
+    """One file that can hold wanted rows."""
+
+    url: str | None = Field(None, description="a bearer secret; None in a dry run")
+    path: str = Field(description="below the table's location")
+    size: int = Field(description="bytes")
+    rows: int | None = None
+    checksum: str | None = Field(None, description="algorithm:hex of the whole file, where known")
+
+
+class Cost(Noun):
+    """What a plan reserves, before anything is read."""
+
+    files: int
+    files_total: int
+    bytes: int
+    bytes_total: int
+    rows: int | None = Field(description="in the kept files, not only the matching ones")
+    rows_total: int | None
+    price: float | None = Field(None, description="in the settings' currency, if a price per GB is set")
+    budget_left: int | None = Field(None, description="bytes left after this plan; None: no limit")
+
+
+class Grant(Noun):
+    """A record of access given."""
+
+    id: str
+    person: str
+    version_id: str
+    table: str = Field(description="the exact reference")
+    mode: Mode
+    files: str = Field(description="numbers of the granted files in the manifest, as ranges such as 0-3,7")
+    reserved: int = Field(description="bytes")
+    charged: int = Field(description="bytes asked for so far, repeats included")
+    created_at: Instant
+    expires_at: Instant
+
+
+class Plan(Noun):
+    """Links to just the files that can hold the wanted rows, and what they cost."""
+
+    entry: Entry
+    grant: Grant | None = Field(description="None in a dry run")
+    files: tuple[PlannedFile, ...]
+    cost: Cost
+    why: tuple[str, ...] = Field(description="what the pruning did")
+    columns: tuple[str, ...] | None
+    where: Where
+    warnings: tuple[str, ...] = ()
+
+
+class Person(Noun):
+    """Who asks."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    admin: bool = False

@@ -1,0 +1,27 @@
+"""Datastacks and their materialization versions."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from feature_registry.model.noun import Instant, Name, Noun, Resolution
+
+
+class Datastack(Noun):
+    """CAVE's name for one dataset: an aligned volume plus a segmentation."""
+
+    name: Name
+    aligned_volume: str | None = Field(None, description="the image space; several datastacks may share one")
+    segmentation_source: str | None = None
+    voxel_resolution: Resolution | None = None
+
+
+class MaterializationVersion(Noun):
+    """CAVE's frozen version of all annotation tables of a datastack at one instant."""
+
+    datastack: Name
+    mat_version: int = Field(ge=0)
+    time_stamp: Instant = Field(description="the instant of the segmentation that was frozen, UTC")
+    expires_on: Instant | None = Field(None, description="when CAVE drops its database; None: kept")
+    valid: bool = True
+    parent: str | None = Field(None, description="the datastack of which this one's version is a view")

@@ -1,0 +1,106 @@
+"""The feature table: its name, and what people say about it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from feature_registry.model.columns import Column
+from feature_registry.model.noun import Instant, Name, Nanometres, Noun, Text
+
+
+class Owner(Noun):
+    team: str | None = Field(None, max_length=128)
+    person: str | None = Field(None, max_length=128, description="an e-mail address or a name")
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if not (self.team or self.person):
+            raise ValueError("an owner is a team, a person or both")
+        return self
+
+
+class HashBuckets(Noun):
+    """How rows are spread over the values of a partition column."""
+
+    column: str = Field(description="the column that is hashed")
+    partition_column: str = Field(description="the partition column that holds the bucket's number")
+    transform: Literal["bucket", "modulo", "opaque"] = Field(
+        description="bucket: Iceberg's bucket[N] (murmur3); modulo: id % N; opaque: known to its writer only"
+    )
+    buckets: int = Field(gt=0)
+
+
+class Retention(Noun):
+    """Until when a table version is kept."""
+
+    days: int | None = Field(None, gt=0, description="after the registration; None: kept")
+    note: Text = ""
+
+
+def _owner(value: Any) -> Any:
+    return {"person" if "@" in value else "team": value} if isinstance(value, str) else value
+
+
+class Metadata(Noun):
+    """What people say about a feature table, whatever its materialization version."""
+
+    description: Text = ""
+    owner: Annotated[Owner | None, BeforeValidator(_owner)] = Field(None, description="a team, a person, or both")
+    license: str | None = Field(None, max_length=256, description="an SPDX identifier, or the licence's name")
+    usage_constraints: Text = ""
+    citation: Text = Field("", description="how to cite the table: BibTeX, or a sentence with a DOI")
+    retention: Retention = Retention()
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] = ()
+    key: tuple[str, ...] = Field((), description="the columns that name a row; unique and not null together")
+    columns: dict[str, Column] = Field({}, description="what the columns mean, by name")
+    references: dict[str, str] = Field({}, description="column -> table.column of the annotation table it points to")
+    invalidation_radius: Nanometres | None = Field(
+        None, description="nm around an edit of the segmentation within which rows become stale"
+    )
+    hash_buckets: tuple[HashBuckets, ...] = ()
+    mutability: Literal["static", "append", "mutable"] = Field(
+        "static", description="whether the bytes of a table version may change after its registration"
+    )
+    durability: Literal["durable", "reproducible", "best_effort"] = Field(
+        "reproducible", description="what the owner promises: backed up, can be computed again, or nothing"
+    )
+    superseded_by: str | None = Field(None, description="the table that replaces this one")
+
+    @model_validator(mode="after")
+    def _references_name_columns(self) -> Self:
+        for column, target in self.references.items():
+            if not re.fullmatch(r"([A-Za-z0-9_]+/)?[A-Za-z0-9_]+\.[A-Za-z0-9_]+", target):
+                raise ValueError(f"the reference of {column!r} is {target!r}; it should be 'table.column'")
+        return self
+
+
+class FeatureTable(Metadata):
+    """The logical table: its name in a datastack, and what people say about it."""
+
+    datastack: Name
+    name: Name
+
+
+class Producer(Noun):
+    """What made a table version."""
+
+    pipeline: str | None = Field(None, description="the program, or the Dagster asset key")
+    code_version: str | None = Field(None, description="a commit, or the hash of the code")
+    model: str | None = Field(None, description="the trained model, if any")
+    run_id: str | None = None
+
+
+class TimeRange(Noun):
+    """A half-open range [start, end) in UTC."""
+
+    start: Instant
+    end: Instant
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError(f"the range is reversed or empty: {self.start.isoformat()} .. {self.end.isoformat()}")
+        return self

@@ -1,0 +1,174 @@
+"""Table versions: their references, what was seen of them, and how they come into the catalog."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from feature_registry.errors import Invalid
+from feature_registry.location import Location
+from feature_registry.model.columns import StoredField
+from feature_registry.model.datastacks import MaterializationVersion
+from feature_registry.model.noun import Instant, Name, Noun
+from feature_registry.model.tables import FeatureTable, Metadata, Producer, TimeRange
+
+
+class TableRef(Noun):
+    """`datastack/name@1507`, `@1507.2` (revision 2), `@latest` or `@unversioned`; without `@`, latest."""
+
+    datastack: Name
+    name: Name
+    mat_version: Annotated[int, Field(ge=0)] | Literal["latest", "unversioned"] = "latest"
+    revision: int | None = Field(None, ge=0, description="None: the newest valid one")
+
+    @classmethod
+    def parse(cls, text: str) -> TableRef:
+        found = re.fullmatch(
+            r"([A-Za-z]\w{0,127})/([A-Za-z]\w{0,127})(?:@(?:(latest|unversioned|\d{1,9})(?:\.(\d{1,9}))?))?", text, re.A
+        )
+        if found is None:
+            raise Invalid("is no reference", field="table", value=text, expected="datastack/name@mat_version")
+        datastack, name, mat_version, revision = found.groups()
+        return cls(
+            datastack=datastack,
+            name=name,
+            mat_version=int(mat_version) if (mat_version or "").isdecimal() else mat_version or "latest",
+            revision=int(revision) if revision else None,
+        )
+
+    def __str__(self) -> str:
+        revision = "" if self.revision is None else f".{self.revision}"
+        return f"{self.datastack}/{self.name}@{self.mat_version}{revision}"
+
+
+class Inspection(Noun):
+    """What a format saw at a location."""
+
+    location: Location
+    format: str
+    snapshot: str | None = Field(None, description="the format's own version that was seen; None: it has none")
+    fields: tuple[StoredField, ...]
+    arrow_schema: str = Field(
+        description="the stored schema as base64 of an Arrow IPC stream without rows, partition columns included"
+    )
+    partition_columns: tuple[str, ...] = ()
+    rows: int | None
+    bytes: int
+    files: int
+    logical_types: dict[str, str] = Field(
+        {}, description="column -> type to cast to on read, where the format lacks it (uint64 in Delta)"
+    )
+    fingerprint: str = Field(description="a hash of the data files' names, sizes and checksums or times")
+
+
+class CheckResult(Noun):
+    """What one check found."""
+
+    name: str
+    outcome: Literal["passed", "warned", "failed", "skipped"]
+    blocking: bool = False
+    message: str = ""
+    details: dict[str, Any] = Field({})
+
+
+Status = Literal["draft", "published", "deprecated"]
+
+
+class TableVersion(Noun):
+    """A feature table at one materialization version, immutable; made again, it is a new revision."""
+
+    id: str = Field(description="a UUID that names this revision for ever")
+    datastack: Name
+    name: Name
+    mat_version: int | None = Field(description="None: unversioned")
+    revision: int = Field(ge=0)
+    status: Status = "draft"
+    inspection: Inspection
+    layout: str = Field("default", description="the arrangement of the rows, such as sorted by a column")
+    producer: Producer = Producer()
+    derived_from: tuple[str, ...] = Field((), description="references of the table versions it was computed from")
+    snapshot_time: Instant | None = Field(None, description="the instant that the data show, UTC")
+    time_range: TimeRange | None = Field(None, description="or the range of time that they cover, UTC")
+    checks: tuple[CheckResult, ...] = ()
+    corrects: str | None = Field(None, description="what this revision mends in the one before")
+    created_at: Instant
+    created_by: str
+
+    @property
+    def ref(self) -> TableRef:
+        """The exact reference of this revision."""
+        mat_version: Any = "unversioned" if self.mat_version is None else self.mat_version
+        return TableRef(datastack=self.datastack, name=self.name, mat_version=mat_version, revision=self.revision)
+
+
+class Registration(Metadata):
+    """A manifest: where a table is, and what is said about it. Metadata that is left out stays as it was."""
+
+    location: Location
+    datastack: Name
+    name: Name
+    mat_version: int | None = Field(None, ge=0, description="None: unversioned")
+    format: str | None = Field(None, description="None: found from the data")
+    snapshot: str | None = Field(None, description="the format's own version; None: the newest")
+    layout: str = "default"
+    producer: Producer = Producer()
+    derived_from: tuple[str, ...] = ()
+    logical_types: dict[str, str] = Field({}, description="column -> type to cast to on read")
+    snapshot_time: Instant | None = None
+    time_range: TimeRange | None = None
+    corrects: str | None = None
+    publish: bool = Field(False, description="publish at once if no blocking check fails")
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata that was said, and only that."""
+        return {name: getattr(self, name) for name in Metadata.model_fields if name in self.model_fields_set}
+
+
+class Entry(Noun):
+    """One line of the catalog: the table, one of its versions, and the materialization version it belongs to."""
+
+    table: FeatureTable
+    version: TableVersion
+    materialization: MaterializationVersion | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ref(self) -> TableRef:
+        return self.version.ref
+
+
+class Report(Noun):
+    """The answer to a registration."""
+
+    entry: Entry
+    created: bool = Field(description="False: the same location and snapshot were registered already")
+    checks: tuple[CheckResult, ...]
+
+    @property
+    def ref(self) -> TableRef:
+        return self.entry.ref
+
+
+class Written(Noun):
+    """What a feature function returns when it wrote the table by itself."""
+
+    location: Location
+    format: str | None = None
+    snapshot: str | None = None
+    rows: int | None = None
+
+
+class Event(Noun):
+    """One change of the catalog."""
+
+    number: int = Field(description="counts up by the order of commits")
+    at: Instant
+    by: str
+    kind: str = Field(description="registered, described, checked, published, deprecated ...")
+    datastack: str
+    name: str | None = None
+    version_id: str | None = None
+    details: dict[str, Any] = Field({})
