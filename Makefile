@@ -63,12 +63,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 # uv takes seconds where pip takes minutes; pip does it where uv cannot be had or does not reach the index.
+# --no-deps: the lock is complete, and pip takes no `name[extra]` for the locked `name` where hashes are required.
 $(READY): $(BIN)/python $(LOCK) pyproject.toml
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) || \
 		echo "no uv; pip takes its place, which is slower"
 	@echo "installing $(LOCK) into .venv"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement $(LOCK) || \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $(LOCK)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirement $(LOCK) || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $(LOCK)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . || \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
