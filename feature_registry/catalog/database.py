@@ -1,0 +1,88 @@
+"""Opens the database, brings it up to date, and hands out transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+
+from feature_registry.errors import Invalid, Unavailable
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+# Held while events are numbered, so that a reader who follows the numbers misses none.
+ADVISORY_LOCK = 7_236_001
+
+
+class Database:
+    """A catalog's database: SQLite (WAL) or PostgreSQL, by its SQLAlchemy URL."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            address = sa.make_url(url)
+        except sa.exc.ArgumentError:
+            raise Invalid(
+                "is no database URL", field="database", value="(not shown)", expected="sqlite:///path"
+            ) from None
+        self.sqlite = address.get_backend_name() == "sqlite"
+        if self.sqlite and address.database:
+            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+        self.engine = sa.create_engine(url, pool_size=20) if not self.sqlite else sa.create_engine(url)
+        if self.sqlite:
+            _prepare_sqlite(self.engine)
+        self._migrate()
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that excludes every other writer, so that what it read stays true until it commits."""
+        try:
+            with self.engine.connect().execution_options(immediate=True) as connection, connection.begin():
+                if not self.sqlite:
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
+                yield connection
+        except OperationalError as busy:
+            raise Unavailable(f"the catalog's database refuses to write: {busy.orig}") from busy
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _migrate(self) -> None:
+        newest = max(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+        if self._revision() == newest:
+            return
+        from alembic import command
+        from alembic.config import Config
+
+        with self.write() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def _revision(self) -> str | None:
+        with self.read() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _prepare_sqlite(engine: sa.Engine) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN comes too late; ours is below
+        for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def began(connection: sa.Connection) -> None:
+        # A deferred transaction that turns into a writer can fail at once where an immediate one waits.
+        immediate = connection.get_execution_options().get("immediate")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

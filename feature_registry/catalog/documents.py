@@ -1,0 +1,65 @@
+"""The full-text index: one document a table. SQLite's FTS5 or PostgreSQL's tsvector, the same words in both."""
+
+from __future__ import annotations
+
+import re
+
+import sqlalchemy as sa
+
+from feature_registry.catalog.schema import facets
+from feature_registry.model import FeatureTable
+
+# A hit in the name counts more than one in the columns: bm25's weights, in the order of the index's columns.
+WEIGHTS = (10.0, 4.0, 2.0, 3.0, 1.0)
+
+
+def index(connection: sa.Connection, table_id: int, table: FeatureTable) -> None:
+    """Replaces the table's document."""
+    chosen = sa.select(facets.c.value).where(facets.c.table_id == table_id, facets.c.kind == "column")
+    names = set(connection.execute(chosen).scalars()) | set(table.columns)
+    columns = [f"{name} {table.columns[name].description if name in table.columns else ''}" for name in sorted(names)]
+    owner = table.owner and f"{table.owner.team or ''} {table.owner.person or ''}"
+    document = {
+        "name": table.name,
+        "description": table.description,
+        "columns": " ".join(columns),
+        "tags": " ".join(table.tags),
+        "owner": owner or "",
+    }
+    connection.execute(sa.text("DELETE FROM documents WHERE rowid = :id"), {"id": table_id})
+    if connection.dialect.name == "sqlite":
+        insert = (
+            "INSERT INTO documents (rowid, name, description, columns, tags, owner)"
+            " VALUES (:id, :name, :description, :columns, :tags, :owner)"
+        )
+    else:
+        # Underscores separate words in FTS5; PostgreSQL's parser keeps some names whole.
+        document = {name: re.sub(r"[\W_]+", " ", text) for name, text in document.items()}
+        insert = (
+            "INSERT INTO documents (rowid, words) VALUES (:id, setweight(to_tsvector('simple', :name), 'A')"
+            " || setweight(to_tsvector('simple', :description || ' ' || :tags), 'B')"
+            " || setweight(to_tsvector('simple', :columns), 'C') || setweight(to_tsvector('simple', :owner), 'D'))"
+        )
+    connection.execute(sa.text(insert), {"id": table_id} | document)
+
+
+def matches(connection: sa.Connection, text: str) -> sa.Subquery | None:
+    """Tables (`rowid`) whose documents hold every word's beginning, with a `rank` that is best when smallest.
+
+    None where the text has no word.
+    """
+    words = re.findall(r"[^\W_]+", text)
+    if not words:
+        return None
+    if connection.dialect.name == "sqlite":
+        weights = ", ".join(map(str, WEIGHTS))
+        query = " ".join(f'"{word}"*' for word in words)
+        chosen = f"SELECT rowid, bm25(documents, {weights}) AS rank FROM documents WHERE documents MATCH :words"  # noqa: S608
+    else:
+        query = " & ".join(f"{word}:*" for word in words)
+        chosen = (
+            "SELECT rowid, -ts_rank(words, to_tsquery('simple', :words))::float8 AS rank"
+            " FROM documents WHERE words @@ to_tsquery('simple', :words)"
+        )
+    statement = sa.text(chosen).bindparams(words=query)
+    return statement.columns(rowid=sa.BigInteger, rank=sa.Float).subquery("matches")

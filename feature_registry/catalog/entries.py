@@ -1,0 +1,167 @@
+"""Reads entries: a table, one of its versions, and the materialization version that it belongs to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from feature_registry.catalog.schema import (
+    datastacks,
+    feature_tables,
+    lineage,
+    manifests,
+    mat_versions,
+    schemas,
+    versions,
+)
+from feature_registry.model import (
+    Datastack,
+    Entry,
+    FeatureTable,
+    MaterializationVersion,
+    TableRef,
+    TableVersion,
+)
+
+JOINED = (
+    versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
+    .join(schemas, schemas.c.id == versions.c.schema_id)
+    .outerjoin(
+        mat_versions,
+        sa.and_(
+            mat_versions.c.datastack == feature_tables.c.datastack,
+            mat_versions.c.mat_version == versions.c.mat_version,
+        ),
+    )
+)
+SELECTED = (
+    versions.c.body,
+    versions.c.status,
+    versions.c.checks,
+    schemas.c.fields,
+    schemas.c.arrow_schema,
+    feature_tables.c.body.label("table"),
+    mat_versions.c.body.label("materialization"),
+)
+
+
+def entry_of(row: Any) -> Entry:
+    schema = {"fields": row.fields, "arrow_schema": row.arrow_schema}
+    body = row.body | {"status": row.status, "checks": row.checks, "inspection": row.body["inspection"] | schema}
+    return Entry(
+        table=FeatureTable.model_validate(row.table),
+        version=TableVersion.model_validate(body),
+        materialization=row.materialization and MaterializationVersion.model_validate(row.materialization),
+    )
+
+
+def _first(connection: sa.Connection, chosen: sa.ColumnElement[bool], *order: Any) -> Entry | None:
+    statement = sa.select(*SELECTED).select_from(JOINED).where(chosen).order_by(*order).limit(1)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else entry_of(row)
+
+
+def named(ref: TableRef) -> sa.ColumnElement[bool]:
+    return sa.and_(feature_tables.c.datastack == ref.datastack, feature_tables.c.name == ref.name)
+
+
+def find(connection: sa.Connection, ref: TableRef, person: str) -> Entry | None:
+    """What the person gets for a reference: the current revision, else the newest draft of their own."""
+    mine = sa.or_(versions.c.status != "draft", versions.c.created_by == person)
+    if ref.mat_version == "latest":
+        return _first(connection, named(ref) & (versions.c.id == feature_tables.c.face_id))
+    wanted = named(ref) & mine & versions.c.mat_version.is_not_distinct_from(number(ref))
+    if ref.revision is not None:
+        return _first(connection, wanted & (versions.c.revision == ref.revision))
+    return _first(connection, wanted, versions.c.current.desc(), versions.c.revision.desc())
+
+
+def number(ref: TableRef) -> int | None:
+    return ref.mat_version if isinstance(ref.mat_version, int) else None
+
+
+def by_id(connection: sa.Connection, version_id: str) -> Entry | None:
+    return _first(connection, versions.c.id == version_id)
+
+
+def made_by(connection: sa.Connection, ref: TableRef, run_id: str) -> Entry | None:
+    """The newest revision that a run made, whatever its status."""
+    wanted = named(ref) & versions.c.mat_version.is_not_distinct_from(number(ref)) & (versions.c.run_id == run_id)
+    return _first(connection, wanted, versions.c.revision.desc())
+
+
+def at_place(connection: sa.Connection, ref: TableRef, location: str, identity: str) -> Entry | None:
+    """The table's version that is registered with this location and snapshot (or fingerprint)."""
+    place = sa.and_(versions.c.location == location, versions.c.identity == identity)
+    same = named(ref) & versions.c.mat_version.is_not_distinct_from(number(ref))
+    return _first(connection, same & place, versions.c.revision.desc())
+
+
+def places_of(connection: sa.Connection, location: str) -> list[tuple[str, str, int | None]]:
+    """(datastack, name, mat_version) of all that is registered at a location."""
+    chosen = sa.select(feature_tables.c.datastack, feature_tables.c.name, versions.c.mat_version)
+    joined = versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
+    rows = connection.execute(chosen.select_from(joined).where(versions.c.location == location).distinct())
+    return [(row.datastack, row.name, row.mat_version) for row in rows]
+
+
+def next_revision(connection: sa.Connection, ref: TableRef) -> int:
+    wanted = named(ref) & versions.c.mat_version.is_not_distinct_from(number(ref))
+    joined = versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
+    chosen = sa.select(sa.func.max(versions.c.revision)).select_from(joined).where(wanted)
+    newest = connection.execute(chosen).scalar()
+    return 0 if newest is None else newest + 1
+
+
+def table(connection: sa.Connection, datastack: str, name: str) -> FeatureTable | None:
+    ref = TableRef(datastack=datastack, name=name)
+    body = connection.execute(sa.select(feature_tables.c.body).where(named(ref))).scalar()
+    return None if body is None else FeatureTable.model_validate(body)
+
+
+def versions_of(connection: sa.Connection, ref: TableRef, person: str) -> list[int | None]:
+    """The materialization versions at which the person sees the table."""
+    joined = versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
+    seen = named(ref) & sa.or_(versions.c.status != "draft", versions.c.created_by == person)
+    chosen = sa.select(versions.c.mat_version).select_from(joined).where(seen).distinct()
+    return list(connection.execute(chosen.order_by(versions.c.mat_version)).scalars())
+
+
+def names(connection: sa.Connection, datastack: str, limit: int = 100) -> list[str]:
+    chosen = sa.select(feature_tables.c.name).where(feature_tables.c.datastack == datastack)
+    return list(connection.execute(chosen.order_by(feature_tables.c.name).limit(limit)).scalars())
+
+
+def children(connection: sa.Connection, parent_table: str) -> list[tuple[str, str]]:
+    """(version id, exact parent reference) of all that was derived from a table."""
+    chosen = sa.select(lineage.c.version_id, lineage.c.parent).where(lineage.c.parent_table == parent_table)
+    return [(row.version_id, row.parent) for row in connection.execute(chosen)]
+
+
+def all_datastacks(connection: sa.Connection) -> tuple[Datastack, ...]:
+    chosen = sa.select(datastacks.c.body).order_by(datastacks.c.name)
+    return tuple(Datastack.model_validate(body) for body in connection.execute(chosen).scalars())
+
+
+def materializations(connection: sa.Connection, datastack: str) -> tuple[MaterializationVersion, ...]:
+    chosen = sa.select(mat_versions.c.body).where(mat_versions.c.datastack == datastack)
+    bodies = connection.execute(chosen.order_by(mat_versions.c.mat_version)).scalars()
+    return tuple(MaterializationVersion.model_validate(body) for body in bodies)
+
+
+def keep_schema(connection: sa.Connection, schema_id: str, fields: list[Any], arrow_schema: str) -> None:
+    """Schemas are named by their content's hash, so equal ones are kept once."""
+    held = connection.execute(sa.select(schemas.c.id).where(schemas.c.id == schema_id)).scalar()
+    if held is None:
+        connection.execute(sa.insert(schemas).values(id=schema_id, fields=fields, arrow_schema=arrow_schema))
+
+
+def keep_manifest(connection: sa.Connection, version_id: str, content: bytes) -> None:
+    connection.execute(sa.insert(manifests).values(version_id=version_id, content=content))
+
+
+def manifest(connection: sa.Connection, version_id: str) -> bytes | None:
+    chosen = sa.select(manifests.c.content).where(manifests.c.version_id == version_id)
+    content: bytes | None = connection.execute(chosen).scalar()
+    return content
