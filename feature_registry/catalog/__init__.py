@@ -6,4 +6,6 @@ an event, `entries.py` reads tables and versions, `search.py` finds them, `grant
 
 from __future__ import annotations
 
+from sqlalchemy import Connection as Connection
+
 from feature_registry.catalog.database import Database as Database

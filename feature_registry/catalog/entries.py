@@ -165,3 +165,9 @@ def manifest(connection: sa.Connection, version_id: str) -> bytes | None:
     chosen = sa.select(manifests.c.content).where(manifests.c.version_id == version_id)
     content: bytes | None = connection.execute(chosen).scalar()
     return content
+
+
+def newest_draft(connection: sa.Connection, ref: TableRef, person: str) -> Entry | None:
+    at = versions.c.mat_version.is_not_distinct_from(number(ref))
+    mine = sa.and_(versions.c.status == "draft", versions.c.created_by == person)
+    return _first(connection, named(ref) & at & mine, versions.c.revision.desc())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,15 +20,17 @@ def get(connection: sa.Connection, grant_id: str) -> Grant | None:
     return None if row is None else Grant(**row._mapping)
 
 
-def charge(connection: sa.Connection, bytes_by_grant: Mapping[str, int]) -> None:
-    """Adds the bytes that were asked for; what exceeds a reservation raises the reservation with it."""
-    total = grants.c.charged + sa.bindparam("more")
-    change = (
-        sa.update(grants)
-        .where(grants.c.id == sa.bindparam("grant"))
-        .values(charged=total, reserved=sa.case((total > grants.c.reserved, total), else_=grants.c.reserved))
-    )
-    connection.execute(change, [{"grant": grant, "more": more} for grant, more in bytes_by_grant.items()])
+def charge(connection: sa.Connection, grant_id: str, size: int) -> bool:
+    """Adds bytes that were asked for; False, and nothing is added, if the reservation does not hold them."""
+    total = grants.c.charged + size
+    change = sa.update(grants).where(grants.c.id == grant_id, total <= grants.c.reserved).values(charged=total)
+    return connection.execute(change).rowcount == 1
+
+
+def extend(connection: sa.Connection, grant_id: str, size: int) -> None:
+    """Reserves more bytes on a grant."""
+    change = sa.update(grants).where(grants.c.id == grant_id).values(reserved=grants.c.reserved + size)
+    connection.execute(change)
 
 
 def spent(connection: sa.Connection, person: str, since: datetime, now: datetime) -> int:

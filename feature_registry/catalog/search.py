@@ -50,7 +50,7 @@ def _visible(wanted: Search, person: str) -> sa.ColumnElement[bool]:
     if wanted.mat_version == "latest":
         return sa.and_(versions.c.id == feature_tables.c.face_id, versions.c.mat_version.is_not(None))
     if wanted.mat_version is None:
-        alone = sa.true() if wanted.status == "draft" else feature_tables.c.face_id.is_(None)
+        alone: sa.ColumnElement[bool] = sa.true() if wanted.status == "draft" else feature_tables.c.face_id.is_(None)
         return sa.or_(versions.c.id == feature_tables.c.face_id, sa.and_(draft, alone))
     number = None if wanted.mat_version == "unversioned" else wanted.mat_version
     alone = sa.true() if wanted.status == "draft" else ~sa.exists().where(beside, other.c.current)

@@ -161,6 +161,14 @@ class Written(Noun):
     rows: int | None = None
 
 
+class Lineage(Noun):
+    """Exact references of what a table version was derived from and of what was derived from it, nearest first."""
+
+    table: str
+    upstream: tuple[str, ...]
+    downstream: tuple[str, ...]
+
+
 class Event(Noun):
     """One change of the catalog."""
 

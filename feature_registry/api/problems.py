@@ -1,0 +1,98 @@
+"""Errors as problems (RFC 9457): one table from the kind of an error to its status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+
+from feature_registry.errors import (
+    Conflict,
+    Denied,
+    Exhausted,
+    Invalid,
+    NotFound,
+    RegistryError,
+    Unavailable,
+)
+from feature_registry.registry.links import RangeNotSatisfiable
+
+STATUS: dict[type[RegistryError], int] = {
+    RangeNotSatisfiable: 416,
+    NotFound: 404,
+    Conflict: 409,
+    Invalid: 422,
+    Denied: 403,
+    Exhausted: 429,
+    Unavailable: 503,
+}
+
+
+class Problem(BaseModel):
+    """An error: its kind, and the field, the value and what would be right, where there are such."""
+
+    kind: str
+    message: str
+    status: int
+    field: str | None = None
+    value: Any = None
+    expected: Any = None
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": kind.__doc__} for kind, status in STATUS.items() if status != 416
+}
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(RegistryError, _registry_error)
+    app.add_exception_handler(RequestValidationError, _request_error)
+    app.add_exception_handler(ValidationError, _request_error)
+    app.add_exception_handler(HTTPException, _http_error)
+
+
+def answer(error: RegistryError) -> JSONResponse:
+    kinds = (STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    return _response(next(kinds, 500), error.problem())
+
+
+async def _registry_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RegistryError)
+    return answer(error)
+
+
+async def _request_error(_: Request, error: Exception) -> JSONResponse:
+    """Pydantic's errors, all of them; the first one names the field."""
+    assert isinstance(error, (RequestValidationError, ValidationError))
+    faults = [(".".join(str(part) for part in each["loc"] if part != "body"), each["msg"]) for each in error.errors()]
+    field, message = faults[0]
+    value = error.errors()[0].get("input")
+    more = "".join(f"; {name}: {fault}" for name, fault in faults[1:])
+    shown = value if isinstance(value, (str, int, float, bool)) else None
+    return answer(Invalid(message + more, field=field or "body", value=shown))
+
+
+async def _http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    kinds = {status: kind.kind for kind, status in STATUS.items()}
+    problem = {"kind": kinds.get(error.status_code, "error"), "message": str(error.detail)}
+    return _response(error.status_code, problem, dict(error.headers or {}))
+
+
+def _response(status: int, problem: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
+    content = problem | {"status": status}
+    return JSONResponse(_jsonable(content), status, headers, media_type="application/problem+json")
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _jsonable(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_jsonable(each) for each in value]
+    if isinstance(value, int) and abs(value) > 2**53:
+        return str(value)
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

@@ -1,0 +1,270 @@
+"""The use cases: register, describe, search, publish, deprecate, plan a read, grant.
+
+`Registry` is the only way in: the I/O manager, the HTTP API, the command line and the embedded client call it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from feature_registry import exports, formats, lineage, policy
+from feature_registry.catalog import Connection, Database, entries, events, grants
+from feature_registry.catalog.search import search
+from feature_registry.errors import Invalid, NotFound
+from feature_registry.location import Location
+from feature_registry.model import (
+    CheckResult,
+    Datastack,
+    Entry,
+    Event,
+    Found,
+    Grant,
+    Lineage,
+    MaterializationVersion,
+    Person,
+    Plan,
+    PlanRequest,
+    Registration,
+    Report,
+    Search,
+    TableRef,
+    TableVersion,
+)
+from feature_registry.registry import registration as registering
+from feature_registry.registry.access import Access
+from feature_registry.settings import Settings
+from feature_registry.storage import Store, open_store
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Registry:
+    """A catalog, and the storages whose tables it knows, in the hands of one person.
+
+    `prefixes` limits where tables may be registered; None: wherever this process can read.
+    """
+
+    def __init__(self, settings: Settings | None = None, person: Person | None = None) -> None:
+        self.settings = settings or Settings()
+        self.person = person or Person(name=self.settings.person)
+        self.prefixes: tuple[Location, ...] | None = None
+        self.database = Database(self.settings.database_url)
+        self.access = Access(self.settings, self.database, self.store)
+        self._stores: dict[str, Store] = {}
+
+    def acting(self, person: Person, prefixes: tuple[Location, ...] | None = None) -> Registry:
+        """The same registry in somebody else's hands."""
+        other = copy.copy(self)
+        other.person, other.prefixes = person, prefixes
+        return other
+
+    def close(self) -> None:
+        self.database.close()
+
+    # ------------------------------------------------------------------------------------------------- register
+
+    def register(self, registration: Registration) -> Report:
+        return registering.register(self, registration)
+
+    def preview(self, registration: Registration) -> Report:
+        return registering.preview(self, registration)
+
+    def record_checks(self, version_id: str, checks: Sequence[CheckResult], publish: bool = True) -> Entry:
+        return registering.record_checks(self, version_id, tuple(checks), publish)
+
+    def publish(self, table: str) -> Entry:
+        """Raises `Invalid` if a field that publishing needs is missing, or a blocking check failed."""
+        entry = self._wanted_draft(table)
+        return entry if entry.version.status == "published" else registering.change_status(self, entry, "published", {})
+
+    def deprecate(self, table: str, reason: str = "", superseded_by: str | None = None) -> Entry:
+        entry = self.describe(table)
+        if superseded_by is not None:
+            self.describe(superseded_by)
+        if entry.version.status == "draft":
+            raise Invalid("is a draft, and only a published one is deprecated", field="table", value=table)
+        details = {"reason": reason, "superseded_by": superseded_by}
+        return registering.change_status(self, entry, "deprecated", details)
+
+    def edit(self, table: str, changes: dict[str, Any]) -> Entry:
+        """Changes metadata of the table, whatever its versions."""
+        entry = self.describe(table)
+        try:
+            registering.edit(self, entry.table, changes)
+        except ValidationError as wrong:
+            first = wrong.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            raise Invalid(first["msg"], field=name, value=first["input"]) from None
+        return self.describe(table)
+
+    def record_datastack(self, datastack: Datastack) -> None:
+        with self.database.write() as connection:
+            if datastack not in entries.all_datastacks(connection):
+                body = datastack.model_dump(mode="json")
+                events.record(connection, "datastack", by=self.person.name, datastack=datastack.name, details=body)
+
+    def record_versions(self, versions: Iterable[MaterializationVersion]) -> tuple[MaterializationVersion, ...]:
+        """Records materialization versions; answers those that are new or changed."""
+        news = []
+        with self.database.write() as connection:
+            for version in versions:
+                if version not in entries.materializations(connection, version.datastack):
+                    body = version.model_dump(mode="json")
+                    by, datastack = self.person.name, version.datastack
+                    events.record(connection, "materialized", by=by, datastack=datastack, details=body)
+                    news.append(version)
+        return tuple(news)
+
+    # ----------------------------------------------------------------------------------------------------- find
+
+    def describe(self, table: str) -> Entry:
+        """The entry of a reference. Raises `NotFound`, and says what exists."""
+        ref = TableRef.parse(table)
+        with self.database.read() as connection:
+            entry = entries.find(connection, ref, self.person.name)
+            if entry is None:
+                raise self._not_found(connection, ref)
+        if entry.version.status == "deprecated":
+            successor = f"; its successor is {entry.table.superseded_by}" if entry.table.superseded_by else ""
+            entry = entry.model_copy(update={"warnings": (f"{entry.ref} is deprecated{successor}",)})
+        return entry
+
+    def search(self, wanted: Search) -> Found:
+        with self.database.read() as connection:
+            return search(connection, wanted, self.person.name)
+
+    def history(self, table: str) -> tuple[Event, ...]:
+        entry = self.describe(table)
+        with self.database.read() as connection:
+            return events.history(connection, entry.table.datastack, entry.table.name)
+
+    def lineage(self, table: str) -> Lineage:
+        """What the table version was derived from, and what was derived from it, nearest first."""
+        start = str(self.describe(table).ref)
+        with self.database.read() as connection:
+            up = lineage.walk(start, lambda ref: self.parents(connection, TableRef.parse(ref)))
+            down = lineage.walk(start, lambda ref: self.children(connection, TableRef.parse(ref)))
+        return Lineage(table=start, upstream=up, downstream=down)
+
+    def resolve(self, table: str) -> Entry:
+        """Follows `superseded_by` from table to table to the newest."""
+        chain = lineage.newest(table, lambda ref: self.describe(ref).table.superseded_by)
+        return self.describe(chain[-1])
+
+    def datastacks(self) -> tuple[Datastack, ...]:
+        with self.database.read() as connection:
+            return entries.all_datastacks(connection)
+
+    def mat_versions(self, datastack: str) -> tuple[MaterializationVersion, ...]:
+        with self.database.read() as connection:
+            known = [each.name for each in entries.all_datastacks(connection)]
+            if datastack not in known:
+                raise NotFound("is no datastack here", field="datastack", value=datastack, expected=known)
+            return entries.materializations(connection, datastack)
+
+    def export(self, name: str) -> str:
+        """The published catalog in the form of `exports/NAME.py`."""
+        found: list[Entry] = []
+        after: str | None = None
+        while True:
+            page = self.search(Search(status="published", limit=1000, after=after))
+            found += page.entries
+            after = page.next
+            if after is None:
+                return exports.get(name)(found)
+
+    def newest_event(self) -> int:
+        """The number of the catalog's newest change."""
+        with self.database.read() as connection:
+            return events.newest(connection)
+
+    # ---------------------------------------------------------------------------------------------------- access
+
+    def plan(self, request: PlanRequest) -> Plan:
+        """Raises `Denied` for somebody else's draft, `Invalid` for a wrong predicate, `Exhausted` over budget."""
+        entry = self.describe(request.table)
+        policy.check_readable(self.person, entry.version)
+        return self.access.plan(self.person, entry, request)
+
+    def grant(self, id: str) -> Grant:
+        with self.database.read() as connection:
+            found = grants.get(connection, id)
+        if found is None or not (self.person.admin or found.person == self.person.name):
+            raise NotFound("is no grant of yours", field="grant", value=id)
+        return found
+
+    # ----------------------------------------------------------------------------------- for code in this process
+
+    def find(
+        self, datastack: str, name: str, mat_version: int | None, run_id: str | None = None
+    ) -> TableVersion | None:
+        """The revision that a step reads: the one made by this run, else what everybody gets."""
+        at: Any = "unversioned" if mat_version is None else mat_version
+        ref = TableRef(datastack=datastack, name=name, mat_version=at)
+        with self.database.read() as connection:
+            entry = entries.made_by(connection, ref, run_id) if run_id else None
+            if entry is None:
+                entry = entries.find(connection, ref, self.person.name)
+                entry = None if entry is None or entry.version.status == "draft" else entry
+        return None if entry is None else entry.version
+
+    def version(self, version_id: str) -> TableVersion:
+        with self.database.read() as connection:
+            return self.entry(connection, version_id).version
+
+    def scan(self, version: TableVersion) -> pl.LazyFrame:
+        """The table, straight from the storage, for code that may read it anyway."""
+        inspection = version.inspection
+        return formats.get(inspection.format).scan(self.store(inspection.location), inspection)
+
+    def store(self, location: Location) -> Store:
+        if location.scheme not in self._stores:
+            self._stores[location.scheme] = open_store(location, self.settings)
+        return self._stores[location.scheme]
+
+    def home(self, datastack: str, name: str, mat_version: int | None, run_id: str) -> Location:
+        """The folder of a table version that the pipeline writes."""
+        at = "unversioned" if mat_version is None else str(mat_version)
+        return self.settings.managed_root.joined(f"{datastack}/{name}/{at}/{run_id}")
+
+    # ------------------------------------------------------------------------------------------------- the rooms' own
+
+    def entry(self, connection: Connection, version_id: str) -> Entry:
+        found = entries.by_id(connection, version_id)
+        if found is None:
+            raise NotFound("is no table version", field="version_id", value=version_id)
+        return found
+
+    def parents(self, connection: Connection, ref: TableRef) -> tuple[str, ...]:
+        entry = entries.find(connection, ref, self.person.name)
+        return entry.version.derived_from if entry else ()
+
+    def children(self, connection: Connection, ref: TableRef) -> tuple[str, ...]:
+        found = entries.children(connection, f"{ref.datastack}/{ref.name}")
+        return tuple(str(self.entry(connection, id).ref) for id, parent in found if parent == str(ref))
+
+    def _wanted_draft(self, table: str) -> Entry:
+        """Publishing means the newest draft where the reference names no revision."""
+        ref = TableRef.parse(table)
+        if ref.revision is None and ref.mat_version != "latest":
+            with self.database.read() as connection:
+                draft = entries.newest_draft(connection, ref, self.person.name)
+            if draft is not None:
+                return draft
+        return self.describe(table)
+
+    def _not_found(self, connection: Connection, ref: TableRef) -> NotFound:
+        known = [each.name for each in entries.all_datastacks(connection)]
+        if ref.datastack not in known:
+            return NotFound("is no datastack here", field="datastack", value=ref.datastack, expected=known)
+        seen = entries.versions_of(connection, ref, self.person.name)
+        if not seen:
+            tables = entries.names(connection, ref.datastack)
+            return NotFound("is no table of this datastack", field="table", value=ref.name, expected=tables)
+        spelled = ["unversioned" if each is None else each for each in seen]
+        return NotFound(f"{ref.datastack}/{ref.name} has none", field="mat_version", value=str(ref), expected=spelled)

@@ -1,0 +1,249 @@
+"""Access: which files can hold the wanted rows, what they cost, who was granted them, and the links to them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_registry import policy, pruning
+from feature_registry.catalog import Connection, Database, entries, grants
+from feature_registry.errors import Denied, Exhausted, Invalid, NotFound, RegistryError
+from feature_registry.location import Location
+from feature_registry.model import Cost, Entry, Grant, Person, Plan, PlannedFile, PlanRequest, TableVersion
+from feature_registry.registry import links, manifests
+from feature_registry.registry.ledger import Ledger
+from feature_registry.settings import Settings
+from feature_registry.storage import Store
+
+# How long a replica trusts what it knows of a grant: a revoked one stops within the life of one signature.
+GRANT_MEMORY_SECONDS = 60
+GRANTS_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the link route keeps of a grant."""
+
+    expires_at: float
+    location: Location
+    paths: pa.Array
+    sizes: np.ndarray
+    known_until: float
+
+
+class Access:
+    """Plans reads and follows links. One an installation; whoever asks is an argument."""
+
+    def __init__(self, settings: Settings, database: Database, store: Callable[[Location], Store]) -> None:
+        self._settings = settings
+        self._database = database
+        self._store = store
+        self._signer = links.Signer(settings.link_key)
+        self._lifetime = timedelta(seconds=settings.signature_seconds)
+        self._ledger = Ledger(self._settle)
+        self._opened: dict[str, Opened] = {}
+        self._manifest = lru_cache(maxsize=64)(self._read_manifest)
+        self._suffixes = lru_cache(maxsize=64)(lambda version_id: links.suffixes(self._manifest(version_id)))
+
+    # ------------------------------------------------------------------------------------------------------- plans
+
+    def plan(self, person: Person, entry: Entry, request: PlanRequest) -> Plan:
+        inspection = entry.version.inspection
+        manifest = self._manifest(entry.version.id)
+        schema = manifests.stored_schema(inspection)
+        _check_columns(request.columns, schema)
+        where = pruning.coerce(request.where, schema)
+        pruned = pruning.prune(manifest, where, schema, entry.table.hash_buckets)
+        kept = manifest.take(pa.array(pruned.kept))
+        cost = self._cost(manifest, kept)
+        grant = None
+        if request.dry_run:
+            cost = cost.model_copy(update={"budget_left": self._left(person)})
+        else:
+            grant, left = self._reserve(person, entry.version, request, cost.bytes, pruned.kept.tolist())
+            cost = cost.model_copy(update={"budget_left": left})
+        urls = self._urls(request, grant, entry.version, manifest, pruned.kept)
+        return Plan(
+            entry=entry,
+            grant=grant,
+            files=_files(kept, urls, inspection.location.name),
+            cost=cost,
+            why=pruned.why,
+            columns=request.columns,
+            where=request.where,
+            warnings=entry.warnings,
+        )
+
+    def _cost(self, manifest: pa.Table, kept: pa.Table) -> Cost:
+        size = pc.sum(kept["size"]).as_py() or 0
+        return Cost(
+            files=kept.num_rows,
+            files_total=manifest.num_rows,
+            bytes=size,
+            bytes_total=pc.sum(manifest["size"]).as_py() or 0,
+            rows=_total(kept["rows"]),
+            rows_total=_total(manifest["rows"]),
+            price=policy.price(size, self._settings.price_per_gb),
+        )
+
+    def _reserve(
+        self, person: Person, version: TableVersion, request: PlanRequest, size: int, kept: list[int]
+    ) -> tuple[Grant, int | None]:
+        """The grant, and the bytes that the budget holds after it. Raises `Exhausted` before anything is given."""
+        now = datetime.now(UTC)
+        # A direct URL can read its whole file as often as it likes, so the file is charged at once.
+        grant = Grant(
+            id=secrets.token_hex(10),
+            person=person.name,
+            version_id=version.id,
+            table=str(version.ref),
+            mode=request.mode,
+            files=manifests.ranges(kept),
+            reserved=size,
+            charged=0 if request.mode == "links" else size,
+            created_at=now,
+            expires_at=now + timedelta(hours=request.hours),
+        )
+        with self._database.write() as connection:
+            left = self._left(person, connection)
+            policy.check_budget(size, left)
+            grants.add(connection, grant)
+        return grant, None if left is None else left - size
+
+    def _left(self, person: Person, connection: Connection | None = None) -> int | None:
+        if self._settings.budget_bytes is None:
+            return None
+        if connection is None:
+            with self._database.read() as reading:
+                return self._left(person, reading)
+        now = datetime.now(UTC)
+        spent = grants.spent(connection, person.name, now - policy.PERIOD, now)
+        return policy.budget_left(self._settings.budget_bytes, spent)
+
+    def _urls(
+        self, request: PlanRequest, grant: Grant | None, version: TableVersion, manifest: pa.Table, kept: np.ndarray
+    ) -> list[str] | None:
+        if grant is None:
+            return None
+        numbers = kept.tolist()
+        if request.mode == "links":
+            ends = self._suffixes(version.id)
+            begin = f"{self._settings.api_address}/v1/links/"
+            return [f"{begin}{self._signer.token(grant.id, number)}/{ends[number]}" for number in numbers]
+        inspection = version.inspection
+        store = self._store(inspection.location)
+        paths = manifest["path"].take(pa.array(kept)).to_pylist()
+        places = [inspection.location.joined(path) for path in paths]
+        if request.mode == "direct" and inspection.location.scheme == "file":
+            return [store.uri(place) for place in places]
+        lifetime = timedelta(hours=request.hours)
+        return [store.sign(place, lifetime) for place in places]
+
+    # ------------------------------------------------------------------------------------------------------- links
+
+    async def follow(self, token: str, byte_range: str | None) -> str:
+        """The URL behind a link, signed for just this range, which is charged before it is given."""
+        grant_id, number = self._signer.check(token)
+        opened = await self._open(grant_id)
+        size = links.asked_bytes(byte_range, int(opened.sizes[number]))
+        await self._ledger.charge(grant_id, size)
+        place = opened.location.joined(opened.paths[number].as_py())
+        return self._store(place).sign(place, self._lifetime, byte_range)
+
+    async def size(self, token: str) -> int:
+        """The bytes of the file behind a link; asking costs nothing."""
+        grant_id, number = self._signer.check(token)
+        return int((await self._open(grant_id)).sizes[number])
+
+    async def _open(self, grant_id: str) -> Opened:
+        now = time.time()
+        opened = self._opened.get(grant_id)
+        if opened is None or opened.known_until < now:
+            opened = await asyncio.to_thread(self._read_grant, grant_id)
+            if len(self._opened) >= GRANTS_REMEMBERED:
+                self._opened.clear()
+            self._opened[grant_id] = opened
+        if opened.expires_at < now:
+            raise Denied("has ended; plan the read again", field="grant", value=grant_id)
+        return opened
+
+    def _read_grant(self, grant_id: str) -> Opened:
+        with self._database.read() as connection:
+            grant = grants.get(connection, grant_id)
+            entry = grant and entries.by_id(connection, grant.version_id)
+        if grant is None or entry is None:
+            raise NotFound("is no grant", field="grant", value=grant_id)
+        manifest = self._manifest(grant.version_id)
+        return Opened(
+            expires_at=grant.expires_at.timestamp(),
+            location=entry.version.inspection.location,
+            paths=manifest["path"].combine_chunks(),
+            sizes=manifest["size"].to_numpy(),
+            known_until=time.time() + GRANT_MEMORY_SECONDS,
+        )
+
+    def _settle(self, sizes: Mapping[str, Sequence[int]]) -> Mapping[str, RegistryError]:
+        """Charges each grant; one whose reservation is used up asks the budget again."""
+        refused: dict[str, RegistryError] = {}
+        with self._database.write() as connection:
+            for grant_id, asked in sizes.items():
+                more = sum(asked)
+                if grants.charge(connection, grant_id, more):
+                    continue
+                try:
+                    self._extend(connection, grant_id, more)
+                except Exhausted as over:
+                    refused[grant_id] = over
+        return refused
+
+    def _extend(self, connection: Connection, grant_id: str, more: int) -> None:
+        grant = grants.get(connection, grant_id)
+        if grant is None:
+            raise NotFound("is no grant", field="grant", value=grant_id)
+        missing = grant.charged + more - grant.reserved
+        policy.check_budget(missing, self._left(Person(name=grant.person), connection))
+        grants.extend(connection, grant_id, missing)
+        grants.charge(connection, grant_id, more)
+
+    # ---------------------------------------------------------------------------------------------------- manifests
+
+    def _read_manifest(self, version_id: str) -> pa.Table:
+        with self._database.read() as connection:
+            content = entries.manifest(connection, version_id)
+        if content is None:
+            raise NotFound("has no manifest", field="version_id", value=version_id)
+        return manifests.decode(content)
+
+
+def _files(kept: pa.Table, urls: list[str] | None, name: str) -> tuple[PlannedFile, ...]:
+    """The files of a plan; `name` names the only file of a table that is one file."""
+    columns = (kept[column].to_pylist() for column in ("path", "size", "rows", "checksum"))
+    rows = zip(urls or [None] * kept.num_rows, *columns, strict=True)
+    # Not validated again: with 10,000 files that would take longer than the pruning.
+    return tuple(
+        PlannedFile.model_construct(url=url, path=path or name, size=size, rows=count, checksum=checksum)
+        for url, path, size, count, checksum in rows
+    )
+
+
+def _check_columns(columns: tuple[str, ...] | None, schema: pa.Schema) -> None:
+    unknown = [name for name in columns or () if name not in schema.names]
+    if unknown:
+        raise Invalid("is no column of the table", field="columns", value=unknown[0], expected=schema.names)
+
+
+def _total(rows: pa.ChunkedArray) -> int | None:
+    """The sum, or None where a file's rows are not known."""
+    if rows.null_count:
+        return None
+    total: int | None = pc.sum(rows).as_py()
+    return total or 0

@@ -1,0 +1,46 @@
+"""Manifests as the catalog keeps them, and the schema of an inspection."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+
+import pyarrow as pa
+
+from feature_registry.model import Inspection
+
+
+def encode(manifest: pa.Table) -> bytes:
+    """An Arrow IPC stream, compressed as a whole: a small table has more schema than data."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, manifest.schema) as writer:
+        writer.write_table(manifest.combine_chunks())
+    raw = sink.getvalue()
+    return raw.size.to_bytes(8, "little") + bytes(pa.compress(raw, codec="zstd", asbytes=True))
+
+
+def decode(content: bytes) -> pa.Table:
+    size = int.from_bytes(content[:8], "little")
+    return pa.ipc.open_stream(pa.decompress(content[8:], decompressed_size=size, codec="zstd")).read_all()
+
+
+def stored_schema(inspection: Inspection) -> pa.Schema:
+    return pa.ipc.open_stream(base64.b64decode(inspection.arrow_schema)).schema
+
+
+def schema_id(inspection: Inspection) -> str:
+    fields = [field.model_dump() for field in inspection.fields]
+    content = json.dumps([fields, inspection.arrow_schema], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def ranges(numbers: list[int]) -> str:
+    """Ascending numbers as `0-3,7`."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)

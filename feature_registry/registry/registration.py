@@ -1,0 +1,252 @@
+"""Registration: inspect what is at the location, check it against what is said of it, and write it down at once."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+from feature_registry import formats, lineage, policy
+from feature_registry.catalog import Connection, entries, events
+from feature_registry.errors import Invalid
+from feature_registry.formats import Inspected
+from feature_registry.model import (
+    CheckResult,
+    Datastack,
+    Entry,
+    FeatureTable,
+    Registration,
+    Report,
+    TableRef,
+    TableVersion,
+)
+from feature_registry.registry import manifests
+from feature_registry.registry.validation import validate
+from feature_registry.storage import Store
+
+if TYPE_CHECKING:
+    from feature_registry.registry import Registry
+
+# More files than this are not hashed one by one: reading them all would cost more than it protects.
+MOST_FILES_HASHED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What would be registered, before anything is written."""
+
+    table: FeatureTable
+    version: TableVersion
+    manifest: pa.Table
+    changes: dict[str, Any]
+    existing: Entry | None
+
+
+def preview(registry: Registry, registration: Registration) -> Report:
+    """The report that `register` would give; writes nothing."""
+    inspected = inspect(registry, registration)
+    with registry.database.read() as connection:
+        candidate = _candidate(registry, connection, registration, inspected)
+        entry = candidate.existing or Entry(table=candidate.table, version=candidate.version)
+    return Report(entry=entry, created=candidate.existing is None, checks=candidate.version.checks)
+
+
+def register(registry: Registry, registration: Registration) -> Report:
+    """Inspects first, which may take long, then writes everything in one transaction."""
+    inspected = inspect(registry, registration)
+    with registry.database.write() as connection:
+        candidate = _candidate(registry, connection, registration, inspected)
+        _describe(registry, connection, candidate)
+        version = candidate.existing.version if candidate.existing else candidate.version
+        if candidate.existing is None:
+            _write(registry, connection, candidate)
+        if registration.publish and version.status == "draft":
+            publish_checked(registry, connection, candidate.table, version)
+        entry = entries.by_id(connection, version.id)
+    assert entry is not None
+    return Report(entry=entry, created=candidate.existing is None, checks=entry.version.checks)
+
+
+def inspect(registry: Registry, registration: Registration) -> Inspected:
+    """What is at the location. Raises before anything is read that the caller may not name."""
+    policy.check_place(registration.location, registry.prefixes)
+    store = registry.store(registration.location)
+    layout = _format(store, registration)
+    inspected = layout.inspect(store, registration.location, registration.snapshot)
+    unknown = set(registration.logical_types) - {field.name for field in inspected.inspection.fields}
+    if unknown:
+        raise Invalid("names no stored column", field="logical_types", value=sorted(unknown))
+    logical = inspected.inspection.logical_types | registration.logical_types
+    inspection = inspected.inspection.model_copy(update={"logical_types": logical})
+    return Inspected(inspection, _with_checksums(registry, store, inspected))
+
+
+def _format(store: Store, registration: Registration) -> formats.Format:
+    if registration.format is None:
+        return formats.sniff(store, registration.location)
+    declared = formats.get(registration.format)
+    if not declared.sniff(store, registration.location):
+        found = formats.sniff(store, registration.location)
+        raise Invalid("is not the format of what is there", field="format", value=declared.name, expected=found.name)
+    return declared
+
+
+def _with_checksums(registry: Registry, store: Store, inspected: Inspected) -> pa.Table:
+    """Adds the column `checksum`, so that a reader can tell a changed byte; null where hashing would cost too much."""
+    manifest, inspection = inspected.manifest, inspected.inspection
+    sums: list[str | None] = [None] * manifest.num_rows
+    if inspection.bytes <= registry.settings.checksum_bytes and manifest.num_rows <= MOST_FILES_HASHED:
+        places = [inspection.location.joined(path) for path in manifest["path"].to_pylist()]
+        with ThreadPoolExecutor(4) as pool:
+            sums = list(pool.map(store.checksum, places))
+    return manifest.append_column("checksum", pa.array(sums, pa.string()))
+
+
+def _candidate(
+    registry: Registry, connection: Connection, registration: Registration, inspected: Inspected
+) -> Candidate:
+    ref = TableRef(
+        datastack=registration.datastack,
+        name=registration.name,
+        mat_version="unversioned" if registration.mat_version is None else registration.mat_version,
+    )
+    inspection = inspected.inspection
+    held = entries.table(connection, ref.datastack, ref.name)
+    before = held or FeatureTable(datastack=ref.datastack, name=ref.name)
+    table = before.model_copy(update=registration.metadata)
+    changes = {name: value for name, value in registration.metadata.items() if getattr(before, name) != value}
+    if held is None and not changes:
+        changes = {"description": ""}
+    existing = entries.at_place(
+        connection, ref, str(inspection.location), inspection.snapshot or inspection.fingerprint
+    )
+    checks = validate(connection, registration, table, inspection)
+    version = TableVersion(
+        id=str(uuid.uuid4()),
+        datastack=ref.datastack,
+        name=ref.name,
+        mat_version=registration.mat_version,
+        revision=entries.next_revision(connection, ref),
+        inspection=inspection,
+        layout=registration.layout,
+        producer=registration.producer,
+        derived_from=registration.derived_from,
+        snapshot_time=registration.snapshot_time,
+        time_range=registration.time_range,
+        checks=tuple(checks),
+        corrects=registration.corrects,
+        created_at=datetime.now(UTC),
+        created_by=registry.person.name,
+    )
+    return Candidate(table, version, inspected.manifest, changes, existing)
+
+
+def _describe(registry: Registry, connection: Connection, candidate: Candidate) -> None:
+    """Records the datastack if it is new, and the metadata where it changes something."""
+    datastack, name = candidate.table.datastack, candidate.table.name
+    if datastack not in {known.name for known in entries.all_datastacks(connection)}:
+        body = Datastack(name=datastack).model_dump(mode="json")
+        events.record(connection, "datastack", by=registry.person.name, datastack=datastack, details=body)
+    if candidate.changes:
+        details = jsonable(candidate.changes)
+        events.record(connection, "described", by=registry.person.name, datastack=datastack, name=name, details=details)
+
+
+def _write(registry: Registry, connection: Connection, candidate: Candidate) -> None:
+    version, inspection = candidate.version, candidate.version.inspection
+    schema_id = manifests.schema_id(inspection)
+    fields = [field.model_dump() for field in inspection.fields]
+    for ref in version.derived_from:
+        TableRef.parse(ref)
+    lineage.check_acyclic(
+        str(version.ref), version.derived_from, lambda ref: registry.parents(connection, TableRef.parse(ref))
+    )
+    entries.keep_schema(connection, schema_id, fields, inspection.arrow_schema)
+    entries.keep_manifest(connection, version.id, manifests.encode(candidate.manifest))
+    body = version.model_dump(
+        mode="json", exclude={"status": True, "checks": True, "inspection": {"fields", "arrow_schema"}}
+    )
+    events.record(
+        connection,
+        "registered",
+        by=version.created_by,
+        datastack=version.datastack,
+        name=version.name,
+        version_id=version.id,
+        details={
+            "version": body,
+            "schema": schema_id,
+            "columns": [field.name for field in inspection.fields],
+            "checks": jsonable(version.checks),
+        },
+    )
+
+
+def record_checks(registry: Registry, version_id: str, checks: tuple[CheckResult, ...], publish: bool) -> Entry:
+    """Attaches results; a draft whose blocking checks all hold is published, if asked and if it may be."""
+    with registry.database.write() as connection:
+        entry = registry.entry(connection, version_id)
+        version = entry.version
+        if checks:
+            by_version = _about(registry, version)
+            events.record(connection, "checked", **by_version, details={"checks": jsonable(checks)})
+            entry = registry.entry(connection, version_id)
+        if publish and entry.version.status == "draft" and not policy.missing_to_publish(entry.table):
+            publish_checked(registry, connection, entry.table, entry.version)
+            entry = registry.entry(connection, version_id)
+    return entry
+
+
+def publish_checked(registry: Registry, connection: Connection, table: FeatureTable, version: TableVersion) -> None:
+    """Publishes unless a blocking check failed; then it stays a draft, and says so by its checks."""
+    if not any(check.blocking and check.outcome == "failed" for check in version.checks):
+        policy.check_publishable(table, version)
+        events.record(connection, "published", **_about(registry, version))
+
+
+def change_status(registry: Registry, entry: Entry, kind: str, details: dict[str, Any]) -> Entry:
+    """Records `published` or `deprecated`, with the table's successor where one is named."""
+    version = entry.version
+    with registry.database.write() as connection:
+        if kind == "published":
+            policy.check_publishable(entry.table, version)
+        events.record(connection, kind, **_about(registry, version), details=details)
+        successor = details.get("superseded_by")
+        if successor:
+            by, datastack, name = registry.person.name, version.datastack, version.name
+            change = {"superseded_by": successor}
+            events.record(connection, "described", by=by, datastack=datastack, name=name, details=change)
+        return registry.entry(connection, version.id)
+
+
+def edit(registry: Registry, table: FeatureTable, changes: dict[str, Any]) -> None:
+    """Records what differs from what is said now; the new metadata must be valid as a whole."""
+    changed = FeatureTable.model_validate(table.model_dump() | changes)
+    different = {name: getattr(changed, name) for name in changes if getattr(changed, name) != getattr(table, name)}
+    if different:
+        by, datastack, name = registry.person.name, table.datastack, table.name
+        with registry.database.write() as connection:
+            events.record(connection, "described", by=by, datastack=datastack, name=name, details=jsonable(different))
+
+
+def jsonable(value: Any) -> Any:
+    """Nouns, and containers of them, as JSON-ready data."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, dict):
+        return {name: jsonable(each) for name, each in value.items()}
+    return [jsonable(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _about(registry: Registry, version: TableVersion) -> dict[str, Any]:
+    return {
+        "by": registry.person.name,
+        "datastack": version.datastack,
+        "name": version.name,
+        "version_id": version.id,
+    }
