@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -58,34 +60,54 @@ def _visible(wanted: Search, person: str) -> sa.ColumnElement[bool]:
     return sa.and_(at, sa.or_(versions.c.current, sa.and_(draft, alone)))
 
 
+def _facet(kind: str, value: str | None) -> sa.ColumnElement[bool]:
+    return feature_tables.c.id.in_(sa.select(facets.c.table_id).where(facets.c.kind == kind, facets.c.value == value))
+
+
 def _filters(wanted: Search) -> list[sa.ColumnElement[bool]]:
-    table, version = feature_tables.c, versions.c
-    volume = sa.select(datastacks.c.name).where(datastacks.c.aligned_volume == wanted.aligned_volume)
-    parents = sa.select(lineage.c.version_id).where(lineage.c.parent_table == wanted.derived_from)
-    begins, ends = version.starts_at <= wanted.at, version.ends_at > wanted.at
-    filters: dict[str, sa.ColumnElement[bool]] = {
-        "datastack": table.datastack == wanted.datastack,
-        "aligned_volume": table.datastack.in_(volume),
-        "name": table.name == wanted.name,
-        "column": _facet("column", wanted.column),
-        "owner": sa.or_(table.team == wanted.owner, table.person == wanted.owner),
-        "license": table.license == wanted.license,
-        "format": version.format == wanted.format,
-        "status": version.status == wanted.status,
-        "producer": sa.or_(version.pipeline == wanted.producer, version.model == wanted.producer),
-        "references": _facet("reference", wanted.references),
-        "derived_from": version.id.in_(parents),
-        "mutability": table.mutability == wanted.mutability,
-        "durability": table.durability == wanted.durability,
-        # An instant is its own end; a range is half open.
-        "at": sa.and_(begins, sa.or_(ends, version.ends_at == version.starts_at)),
-    }
-    chosen = [condition for name, condition in filters.items() if getattr(wanted, name) is not None]
+    given = {name: value for name, value in wanted if value is not None}
+    chosen = [condition(given[name]) for name, condition in _CONDITIONS.items() if name in given]
     return chosen + [_facet("tag", tag) for tag in wanted.tags]
 
 
-def _facet(kind: str, value: str | None) -> sa.ColumnElement[bool]:
-    return feature_tables.c.id.in_(sa.select(facets.c.table_id).where(facets.c.kind == kind, facets.c.value == value))
+def _of_volume(volume: str) -> sa.ColumnElement[bool]:
+    return feature_tables.c.datastack.in_(sa.select(datastacks.c.name).where(datastacks.c.aligned_volume == volume))
+
+
+def _of_owner(owner: str) -> sa.ColumnElement[bool]:
+    return sa.or_(feature_tables.c.team == owner, feature_tables.c.person == owner)
+
+
+def _of_producer(producer: str) -> sa.ColumnElement[bool]:
+    return sa.or_(versions.c.pipeline == producer, versions.c.model == producer)
+
+
+def _of_parent(parent: str) -> sa.ColumnElement[bool]:
+    return versions.c.id.in_(sa.select(lineage.c.version_id).where(lineage.c.parent_table == parent))
+
+
+def _showing(at: datetime) -> sa.ColumnElement[bool]:
+    """An instant is its own end; a range is half open."""
+    ends = sa.or_(versions.c.ends_at > at, versions.c.ends_at == versions.c.starts_at)
+    return sa.and_(versions.c.starts_at <= at, ends)
+
+
+_CONDITIONS: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
+    "datastack": lambda datastack: feature_tables.c.datastack == datastack,
+    "aligned_volume": _of_volume,
+    "name": lambda name: feature_tables.c.name == name,
+    "column": lambda column: _facet("column", column),
+    "owner": _of_owner,
+    "license": lambda license: feature_tables.c.license == license,
+    "format": lambda format: versions.c.format == format,
+    "status": lambda status: versions.c.status == status,
+    "producer": _of_producer,
+    "references": lambda table: _facet("reference", table),
+    "derived_from": _of_parent,
+    "mutability": lambda mutability: feature_tables.c.mutability == mutability,
+    "durability": lambda durability: feature_tables.c.durability == durability,
+    "at": _showing,
+}
 
 
 def _token(position: list[Any]) -> str:

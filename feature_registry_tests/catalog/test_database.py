@@ -1,0 +1,46 @@
+"""The catalog on each database, and its migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from feature_registry.catalog import Database
+from feature_registry.catalog.schema import metadata
+from feature_registry.errors import Invalid
+from feature_registry_tests.contracts.catalog import CatalogContract
+
+
+class TestSqlite(CatalogContract):
+    @pytest.fixture
+    def database(self, tmp_path: Path) -> Iterator[Database]:
+        opened = Database(f"sqlite:///{tmp_path / 'catalog.db'}")
+        yield opened
+        opened.close()
+
+
+def test_the_migrations_make_what_the_schema_says(tmp_path: Path) -> None:
+    opened = Database(f"sqlite:///{tmp_path / 'catalog.db'}")
+    with opened.read() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+    # The full-text index is SQLite's own, and spreads over tables of its own.
+    own = [difference for difference in differences if not str(difference[-1]).startswith(("documents", "Index"))]
+    assert [difference for difference in own if difference[0] != "remove_index"] == []
+
+
+def test_many_may_open_a_new_catalog_at_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'catalog.db'}"
+    with ThreadPoolExecutor(6) as pool:
+        for opened in pool.map(lambda _: Database(url), range(6)):
+            opened.close()
+
+
+def test_a_wrong_url_is_refused_without_its_secret(tmp_path: Path) -> None:
+    with pytest.raises(Invalid) as raised:
+        Database("no url with:secret@inside")
+    assert "secret" not in str(raised.value)

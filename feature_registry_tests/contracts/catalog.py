@@ -1,0 +1,214 @@
+"""What every catalog's database must do. A database's tests inherit the class and give the fixture `database`."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from feature_registry.catalog import Database, entries, events, grants
+from feature_registry.catalog.search import search
+from feature_registry.errors import Invalid
+from feature_registry.model import Column, Entry, Grant, Owner, Search, TableRef
+from feature_registry_tests.catalog.planted import SCHEMA, describe, materialize, plant
+
+
+def found(database: Database, ref: str, person: str = "ann") -> Entry | None:
+    with database.read() as connection:
+        return entries.find(connection, TableRef.parse(ref), person)
+
+
+def names(database: Database, person: str = "ann", **wanted: Any) -> list[str]:
+    with database.read() as connection:
+        return [str(entry.ref) for entry in search(connection, Search(**wanted), person).entries]
+
+
+class CatalogContract:
+    def test_a_failed_transaction_leaves_no_event_and_no_state(self, database: Database) -> None:
+        with pytest.raises(RuntimeError), database.write() as connection:
+            events.record(connection, "described", by="ann", datastack="d", name="t", details={"description": "x"})
+            raise RuntimeError
+        with database.read() as connection:
+            assert events.newest(connection) == 0
+            assert entries.table(connection, "d", "t") is None
+
+    def test_a_description_merges_into_what_was_said_before(self, database: Database) -> None:
+        describe(database, "d/t", description="first", tags=["a"])
+        describe(database, "d/t", description="second")
+        with database.read() as connection:
+            table = entries.table(connection, "d", "t")
+            assert table is not None
+            assert (table.description, table.tags) == ("second", ("a",))
+            assert [event.kind for event in events.history(connection, "d", "t")] == ["described", "described"]
+
+    def test_readers_get_the_newest_published_revision(self, database: Database) -> None:
+        plant(database, "d/t@7")
+        second = plant(database, "d/t@7")
+        plant(database, "d/t@7", status="draft")
+        entry = found(database, "d/t@7")
+        assert entry is not None
+        assert entry.version.id == second.id
+        older = found(database, "d/t@7.0")
+        assert older is not None
+        assert older.version.revision == 0
+
+    def test_a_draft_is_seen_by_who_made_it(self, database: Database) -> None:
+        plant(database, "d/t@7", status="draft", by="ann")
+        assert found(database, "d/t@7", "ann") is not None
+        assert found(database, "d/t@7", "bob") is None
+        assert found(database, "d/t@7.0", "bob") is None
+        assert names(database, "ann", mat_version=7) == ["d/t@7.0"]
+        assert names(database, "bob", mat_version=7) == []
+
+    def test_latest_is_the_highest_valid_published_materialization_version(self, database: Database) -> None:
+        for number in (5, 7, 9):
+            materialize(database, "d", number)
+            plant(database, f"d/t@{number}", status="draft" if number == 9 else "published")
+        plant(database, "d/t@unversioned")
+        assert str(found(database, "d/t").ref) == "d/t@7.0"  # type: ignore[union-attr]
+        materialize(database, "d", 7, valid=False)
+        assert str(found(database, "d/t@latest").ref) == "d/t@5.0"  # type: ignore[union-attr]
+        assert found(database, "d/t@7") is not None  # pinned is exact, valid or not
+
+    def test_an_unversioned_table_is_never_meant_by_latest(self, database: Database) -> None:
+        plant(database, "d/t@unversioned")
+        assert found(database, "d/t@unversioned") is not None
+        assert names(database, mat_version="latest") == []
+        assert names(database) == ["d/t@unversioned.0"]
+
+    def test_a_deprecated_revision_gives_way_to_a_published_one(self, database: Database) -> None:
+        plant(database, "d/t@7", status="deprecated")
+        assert found(database, "d/t@7").version.status == "deprecated"  # type: ignore[union-attr]
+        plant(database, "d/t@7")
+        assert found(database, "d/t@7").version.revision == 1  # type: ignore[union-attr]
+
+    def test_an_entry_brings_its_materialization_version(self, database: Database) -> None:
+        materialize(database, "d", 7)
+        plant(database, "d/t@7")
+        entry = found(database, "d/t@7")
+        assert entry is not None
+        assert entry.materialization is not None
+        assert entry.materialization.mat_version == 7
+
+    def test_text_finds_names_descriptions_columns_tags_and_owners(self, database: Database) -> None:
+        plant(database, "d/synapse_soma_distance@1")
+        describe(database, "d/synapse_soma_distance@1", description="Path to the centré of the nucleus", tags=["shape"])
+        columns = {"size": Column("voxels of the cleft")}
+        describe(database, "d/synapse_soma_distance@1", columns=columns, owner=Owner(team="celltypes"))
+        plant(database, "d/other@1")
+        for text in ("soma", "synapse dist", "NUCLEUS", "centre", "cleft", "shape", "celltyp", "id soma"):
+            assert names(database, text=text) == ["d/synapse_soma_distance@1.0"], text
+        assert names(database, text="soma other") == []
+        assert names(database, text='soma" OR "other') == []
+        assert names(database, text="...") == []
+        assert names(database, text="id") != []
+
+    def test_a_hit_in_the_name_comes_first(self, database: Database) -> None:
+        plant(database, "d/a@1")
+        describe(database, "d/a@1", description="spine and more spine text about a spine")
+        plant(database, "d/spine@1")
+        assert names(database, text="spine") == ["d/spine@1.0", "d/a@1.0"]
+
+    @pytest.mark.parametrize(
+        ("wanted", "said", "version"),
+        [
+            ({"tags": ["x", "y"]}, {"tags": ["x", "y", "z"]}, {}),
+            ({"owner": "team"}, {"owner": Owner(team="team")}, {}),
+            ({"owner": "a@b.c"}, {"owner": Owner(person="a@b.c")}, {}),
+            ({"license": "CC-BY-4.0"}, {"license": "CC-BY-4.0"}, {}),
+            ({"mutability": "append"}, {"mutability": "append"}, {}),
+            ({"durability": "durable"}, {"durability": "durable"}, {}),
+            ({"references": "nuclei"}, {"references": {"id": "nuclei.id"}}, {}),
+            ({"format": "delta"}, {}, {"format": "delta"}),
+            ({"producer": "dagster:d/t"}, {}, {"producer": {"pipeline": "dagster:d/t"}}),
+            ({"producer": "unet-3"}, {}, {"producer": {"model": "unet-3"}}),
+            ({"derived_from": "d/parent"}, {}, {"derived_from": ["d/parent@1.0"]}),
+            ({"column": "rare"}, {}, {"schema": SCHEMA.append(SCHEMA.field(0).with_name("rare"))}),
+            ({"name": "t"}, {}, {}),
+            ({"status": "draft"}, {}, {"status": "draft"}),
+            ({"at": datetime(2024, 5, 1, tzinfo=UTC)}, {}, {"snapshot_time": datetime(2024, 5, 1, tzinfo=UTC)}),
+        ],
+        ids=lambda value: str(value)[:30],
+    )
+    def test_each_filter_finds_what_was_planted(
+        self, database: Database, wanted: dict[str, Any], said: dict[str, Any], version: dict[str, Any]
+    ) -> None:
+        snapshot = {"snapshot_time": datetime(2020, 1, 1, tzinfo=UTC)} if "snapshot_time" not in version else {}
+        plant(database, "d/t@1", **version, **snapshot)
+        if said:
+            describe(database, "d/t@1", **said)
+        plant(database, "d/u@1")
+        assert names(database, **wanted) == ["d/t@1.0"]
+        assert names(database, mat_version=1, datastack="d", **wanted) == ["d/t@1.0"]
+        assert names(database, mat_version=2, **wanted) == []
+
+    def test_a_range_of_time_is_half_open(self, database: Database) -> None:
+        start, end = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
+        plant(database, "d/t@1", time_range={"start": start, "end": end})
+        assert names(database, at=start) == ["d/t@1.0"]
+        assert names(database, at=end) == []
+
+    def test_an_aligned_volume_finds_the_tables_of_its_datastacks(self, database: Database) -> None:
+        with database.write() as connection:
+            for datastack, volume in (("d", "v"), ("e", "v"), ("f", "w")):
+                body = {"name": datastack, "aligned_volume": volume}
+                events.record(connection, "datastack", by="ann", datastack=datastack, details=body)
+        for datastack in "def":
+            plant(database, f"{datastack}/t@1")
+        assert names(database, aligned_volume="v") == ["d/t@1.0", "e/t@1.0"]
+
+    @pytest.mark.parametrize("text", ["", "spine"])
+    def test_pages_give_every_entry_once(self, database: Database, text: str) -> None:
+        planted = {str(plant(database, f"d/spine_{number}@1").ref) for number in range(7)}
+        seen: list[str] = []
+        after = None
+        with database.read() as connection:
+            while True:
+                page = search(connection, Search(text=text, limit=3, after=after), "ann")
+                seen += [str(entry.ref) for entry in page.entries]
+                after = page.next
+                if after is None:
+                    break
+        assert len(seen) == 7
+        assert set(seen) == planted
+
+    def test_a_forged_page_is_refused(self, database: Database) -> None:
+        with pytest.raises(Invalid, match="after"):
+            names(database, after="bm9uc2Vuc2U=")
+
+    def test_writers_at_once_number_their_events_without_gaps_or_losses(self, database: Database) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number: plant(database, f"d/t{number % 4}@1"), range(40)))
+        with database.read() as connection:
+            versions = [entries.versions_of(connection, TableRef.parse(f"d/t{number}"), "ann") for number in range(4)]
+            revisions = [entries.next_revision(connection, TableRef.parse(f"d/t{number}@1")) for number in range(4)]
+        assert versions == [[1]] * 4
+        assert revisions == [10] * 4
+
+    def test_grants_are_charged_up_to_their_reservation(self, database: Database) -> None:
+        now = datetime.now(UTC)
+        grant = Grant(
+            id="g",
+            person="ann",
+            version_id="v",
+            table="d/t@1.0",
+            mode="links",
+            files="0-3",
+            reserved=100,
+            charged=0,
+            created_at=now,
+            expires_at=now.replace(year=now.year + 1),
+        )
+        with database.write() as connection:
+            grants.add(connection, grant)
+            assert grants.charge(connection, "g", 60)
+            assert not grants.charge(connection, "g", 60)
+            grants.extend(connection, "g", 20)
+            assert grants.charge(connection, "g", 60)
+            assert not grants.charge(connection, "unknown", 1)
+            assert grants.get(connection, "g") == grant.model_copy(update={"charged": 120, "reserved": 120})
+            long_ago = now.replace(year=now.year - 1)
+            assert grants.spent(connection, "ann", long_ago, now) == 120
+            assert grants.spent(connection, "bob", long_ago, now) == 0
