@@ -6,11 +6,15 @@ import contextlib
 import secrets
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from feature_registry.location import Location
+
+
+Materialize = Literal["latest", "all", "none"]
 
 
 class Settings(BaseSettings):
@@ -33,6 +37,7 @@ class Settings(BaseSettings):
     signature_seconds: int = Field(60, gt=0, description="lifetime of a signed URL behind a link")
     budget_bytes: int | None = Field(None, ge=0, description="bytes a person may read in 30 days; unset: no limit")
     price_per_gb: float | None = Field(None, ge=0, description="price of reading 10^9 bytes; unset: not said")
+    token: SecretStr | None = Field(None, description="what the client proves its user with; unset: nobody is logged in")
     person: str = Field("local", description="who acts when nobody is logged in")
     feature_modules: tuple[str, ...] = Field(
         ("feature_registry.demo.assets",), description="modules whose feature tables Dagster loads"
@@ -40,6 +45,9 @@ class Settings(BaseSettings):
     version_source: str = Field(
         "feature_registry.demo.database:CortexVersions",
         description="module:class that says which materialization versions exist",
+    )
+    materialize: Materialize = Field(
+        "latest", description="which materialization versions are made unasked when they appear: latest, all or none"
     )
     checksum_bytes: int = Field(
         2_000_000_000, ge=0, description="up to how many bytes of a local table are hashed when it is registered"

@@ -35,7 +35,7 @@ ARROWS = {
     "registry": GROUND | CORE,
     "client": GROUND | {"registry"},
     "api": GROUND | {"registry", "policy", "exports", "formats", "storage"},
-    "defs": GROUND | {"registry", "exports", "formats", "storage", "cave"},
+    "defs": GROUND | {"registry", "policy", "exports", "formats", "storage", "cave"},
     "definitions": GROUND | {"registry", "defs"},
     "cli": GROUND | {"registry", "client", "api", "storage", "formats", "exports", "demo"},
     "demo": GROUND | {"registry", "client", "api", "defs", "cli", "storage", "formats", "cave"},

@@ -1,0 +1,5 @@
+"""What Dagster loads."""
+
+from feature_registry.defs.build import build_defs
+
+defs = build_defs()

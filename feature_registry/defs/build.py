@@ -1,0 +1,71 @@
+"""Assembles Dagster's definitions; each part can be replaced, so that tests assemble what they need."""
+
+from __future__ import annotations
+
+import importlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any
+
+import dagster as dg
+
+from feature_registry.defs import jobs, schedules, sensors
+from feature_registry.defs.feature_table import IO_MANAGER, REGISTRY
+from feature_registry.defs.io_manager import FeatureTableIOManager
+from feature_registry.defs.resources import FeatureRegistryResource
+from feature_registry.settings import Settings
+
+
+def build_defs(
+    modules: Iterable[str | ModuleType] | None = None,
+    settings: Settings | None = None,
+    resources: Mapping[str, Any] | None = None,
+) -> dg.Definitions:
+    """The feature tables (and other assets) of the modules, with a job and a nightly schedule a datastack, the sensors,
+    and the two resources, of which `resources` replaces any. Without modules, those of the settings.
+    """
+    settings = settings or Settings()
+    loaded = [
+        importlib.import_module(each) if isinstance(each, str) else each
+        for each in (settings.feature_modules if modules is None else modules)
+    ]
+    assets = dg.load_assets_from_modules(loaded)
+    work = [
+        (jobs.materialize(datastack, tables, versioned), datastack, tables, versioned)
+        for (datastack, versioned), tables in sorted(_grouped(assets).items())
+    ]
+    return dg.Definitions(
+        assets=assets,
+        jobs=[job for job, *_ in work],
+        schedules=[
+            schedules.missing(
+                job,
+                datastack,
+                [table.key for table in tables],
+                policy=settings.materialize,
+                versioned=versioned,
+            )
+            for job, datastack, tables, versioned in work
+        ],
+        sensors=[
+            sensors.new_versions([job for job, *_ in work], settings.version_source, settings.materialize),
+            sensors.catalog_json,
+        ],
+        resources=_resources() | dict(resources or {}),
+        executor=dg.in_process_executor,
+    )
+
+
+def _resources() -> dict[str, Any]:
+    registry = FeatureRegistryResource()
+    return {REGISTRY: registry, IO_MANAGER: FeatureTableIOManager(feature_registry=registry)}
+
+
+def _grouped(assets: Iterable[Any]) -> dict[tuple[str, bool], list[dg.AssetsDefinition]]:
+    """The feature tables by datastack and by whether they have materialization versions."""
+    groups: dict[tuple[str, bool], list[dg.AssetsDefinition]] = defaultdict(list)
+    for asset in assets:
+        if isinstance(asset, dg.AssetsDefinition) and REGISTRY in asset.required_resource_keys and len(asset.keys) == 1:
+            groups[asset.key.path[0], asset.partitions_def is not None].append(asset)
+    return groups

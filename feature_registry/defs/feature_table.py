@@ -1,0 +1,224 @@
+"""The decorator: one declaration is the Dagster asset, its partitions, columns and checks, and the catalog's entry."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, get_origin
+
+import dagster as dg
+import polars as pl
+import pyarrow as pa
+
+from feature_registry.defs import checks, metadata
+from feature_registry.defs.declaration import Declaration, Product, code_hash, declare
+from feature_registry.defs.io_manager import INPUT, OUTPUT
+from feature_registry.defs.partitions import mat_version_of, mat_versions
+from feature_registry.defs.resources import FeatureRegistryResource
+from feature_registry.errors import Invalid
+from feature_registry.model import Search, TableRef, TableVersion
+from feature_registry.registry import Registry
+
+REGISTRY = "feature_registry"  # keys of the resources
+IO_MANAGER = "feature_table_io_manager"
+
+Function = Callable[..., Any]
+Dep = str | dg.AssetKey | dg.AssetsDefinition | dg.AssetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What a feature function asks for."""
+
+    context: bool
+    upstream: dict[str, inspect.Parameter]
+    others: dict[str, inspect.Parameter]  # resources and config, which Dagster knows by their annotations
+
+
+def feature_table(
+    *,
+    datastack: str,
+    name: str | None = None,
+    ins: Mapping[str, str] | None = None,
+    deps: Iterable[Dep] = (),
+    automation: dg.AutomationCondition[Any] | None = None,
+    retry_policy: dg.RetryPolicy | None = None,
+    pool: str | None = None,
+    **declared: Any,
+) -> Callable[[Function], dg.AssetsDefinition]:
+    """Declares a feature table that a function computes.
+
+    The function's parameters are the names of upstream tables of the datastack (`pl.LazyFrame`, or `pl.DataFrame` or
+    `pa.Table` if annotated so), `context`, `config: dg.Config` and resources by annotation. `ins` says where else a
+    parameter comes from: `{"parent": "other_datastack/nuclei@507"}`. The docstring is the description if there is no
+    other. `declared` are the fields of `Metadata` and those of `declare`: `versioned`, `format`, `partition_by`,
+    `sort_by`, `blocking` (of schema, key, references, references_COLUMN), `code_version`, `publish`.
+
+    Raises `Invalid`, when the module is loaded, for what is unknown or contradicts itself.
+    """
+
+    def decorate(function: Function) -> dg.AssetsDefinition:
+        declaration = declare(datastack, name or function.__name__, **_described(function, declared))
+        if declaration.code_version is None:
+            declaration = replace(declaration, code_version=code_hash(function))
+        parameters = _parameters(function, ins or {})
+        partitions = mat_versions(datastack) if declaration.versioned else None
+        asset = dg.multi_asset(
+            name="__".join(declaration.asset_key.path),
+            ins={each: _asset_in(declaration, each, (ins or {}).get(each)) for each in parameters.upstream},
+            deps=[_dep(datastack, each) for each in deps],
+            outs={OUTPUT: _asset_out(declaration, automation)},
+            check_specs=checks.specs(declaration, partitions),
+            partitions_def=partitions,
+            backfill_policy=dg.BackfillPolicy.multi_run(1) if partitions else None,
+            can_subset=True,
+            retry_policy=retry_policy,
+            pool=pool,
+        )
+        return asset(_op(declaration, function, parameters))
+
+    return decorate
+
+
+def _described(function: Function, declared: dict[str, Any]) -> dict[str, Any]:
+    text = inspect.getdoc(function)
+    return declared if "description" in declared or not text else {"description": text, **declared}
+
+
+def _op(declaration: Declaration, function: Function, parameters: Parameters) -> Function:
+    """The function of Dagster's op: computes, lets the I/O manager write and register, then checks and publishes."""
+
+    def compute(context: dg.AssetExecutionContext, **given: Any) -> Iterator[Any]:
+        registry = given[REGISTRY].registry
+        if OUTPUT in context.op_execution_context.selected_output_names:
+            wanted = {each: given[each] for each in (*parameters.upstream, *parameters.others)}
+            result = function(context, **wanted) if parameters.context else function(**wanted)
+            product = Product(declaration, result)
+            yield dg.Output(product, OUTPUT)  # the I/O manager has run when this returns
+            version = _made(product)
+        else:
+            mat_version = mat_version_of(context.partition_key) if declaration.versioned else None
+            version = _standing(declaration, mat_version, registry)
+        results = checks.evaluate(declaration, version, registry)
+        registry.record_checks(version.id, results, publish=declaration.publish)
+        selected = {check.name for check in context.selected_asset_check_keys}
+        yield from checks.to_dagster(declaration, results, selected)
+
+    compute.__signature__ = _signature(parameters)  # type: ignore[attr-defined]
+    compute.__name__, compute.__doc__ = declaration.name, declaration.table.description
+    return compute
+
+
+def _signature(parameters: Parameters) -> inspect.Signature:
+    """What Dagster reads: the inputs and resources of the function, and the registry."""
+    kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    asked = parameters.upstream | parameters.others
+    asked.setdefault(REGISTRY, inspect.Parameter(REGISTRY, kind, annotation=FeatureRegistryResource))
+    context = inspect.Parameter("context", kind, annotation=dg.AssetExecutionContext)
+    return inspect.Signature([context, *(each.replace(kind=kind, default=empty) for each in asked.values())])
+
+
+def _made(product: Product) -> TableVersion:
+    if product.version is None:
+        raise Invalid(
+            "did not register the table",
+            field=IO_MANAGER,
+            value="another I/O manager",
+            expected="FeatureTableIOManager",
+        )
+    return product.version
+
+
+def _standing(declaration: Declaration, mat_version: int | None, registry: Registry) -> TableVersion:
+    """The newest revision, a draft too, when only checks are asked for."""
+    datastack, name = declaration.datastack, declaration.name
+    at: Any = "unversioned" if mat_version is None else mat_version
+    drafts = registry.search(Search(datastack=datastack, name=name, mat_version=at, status="draft")).entries
+    made = [registry.find(datastack, name, mat_version), *(entry.version for entry in drafts)]
+    found = max((each for each in made if each is not None), key=lambda each: each.revision, default=None)
+    return found or registry.describe(f"{datastack}/{name}@{at}").version  # which raises, and says what exists
+
+
+def _parameters(function: Function, ins: Mapping[str, str]) -> Parameters:
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except NameError as unknown:
+        raise Invalid(
+            f"an annotation cannot be resolved: {unknown}",
+            field="function",
+            value=function.__name__,
+            expected="types imported at run time, not below TYPE_CHECKING",
+        ) from None
+    upstream: dict[str, inspect.Parameter] = {}
+    others: dict[str, inspect.Parameter] = {}
+    for name, parameter in signature.parameters.items():
+        if name == "context":
+            continue
+        known = upstream if name in ins or not _is_dagsters(parameter.annotation) else others
+        known[name] = _frame(function, parameter) if known is upstream else parameter
+    for name in ins:
+        if name not in upstream:
+            raise Invalid("is no parameter of the function", field="ins", value=name, expected=sorted(upstream))
+    return Parameters("context" in signature.parameters, upstream, others)
+
+
+def _frame(function: Function, parameter: inspect.Parameter) -> inspect.Parameter:
+    accepted = (inspect.Parameter.empty, pl.LazyFrame, pl.DataFrame, pa.Table)
+    named = parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    if not named or parameter.annotation not in accepted:
+        raise Invalid(
+            f"is no input of {function.__name__}",
+            field=f"parameter {parameter.name}",
+            value=str(parameter),
+            expected="a named pl.LazyFrame, pl.DataFrame, pa.Table, a Dagster resource or config",
+        )
+    return parameter
+
+
+def _is_dagsters(annotation: Any) -> bool:
+    """Whether Dagster fills the parameter by itself."""
+    if get_origin(annotation) is Annotated:
+        return "resource_param" in annotation.__metadata__
+    kinds = (dg.ConfigurableResource, dg.ResourceDefinition, dg.Config)
+    return isinstance(annotation, type) and issubclass(annotation, kinds)
+
+
+def _asset_in(declaration: Declaration, parameter: str, table: str | None) -> dg.AssetIn:
+    ref = TableRef.parse(table or f"{declaration.datastack}/{parameter}")
+    if (ref.datastack, ref.name) == (declaration.datastack, declaration.name):
+        raise Invalid("is the table itself", field="ins", value=str(ref), expected="an upstream table")
+    said = {"table": table or f"{ref.datastack}/{ref.name}", "datastack": declaration.datastack}
+    # Versions of another datastack are numbers of another clock: there is no partition to wait for.
+    foreign = ref.datastack != declaration.datastack or (table is not None and "@" in table)
+    return dg.AssetIn(
+        key=dg.AssetKey([ref.datastack, ref.name]),
+        input_manager_key=IO_MANAGER,
+        metadata={INPUT: said | {"versioned": declaration.versioned}},
+        partition_mapping=dg.AllPartitionMapping() if foreign else None,
+    )
+
+
+def _asset_out(declaration: Declaration, automation: dg.AutomationCondition[Any] | None) -> dg.AssetOut:
+    table = declaration.table
+    return dg.AssetOut(
+        key=declaration.asset_key,
+        is_required=False,
+        dagster_type=dg.Any,
+        io_manager_key=IO_MANAGER,
+        description=table.description or None,
+        metadata=metadata.of_declaration(declaration),
+        owners=metadata.owners(table.owner),
+        kinds=metadata.kinds(declaration.format),
+        tags=metadata.tags(table),
+        group_name=declaration.datastack,
+        code_version=declaration.code_version,
+        automation_condition=automation,
+    )
+
+
+def _dep(datastack: str, dep: Dep) -> Any:
+    """A bare name is a table of the same datastack."""
+    if isinstance(dep, str):
+        return dg.AssetKey(dep.split("/") if "/" in dep else [datastack, dep])
+    return dep

@@ -1,0 +1,167 @@
+"""Writes what feature functions return and registers it as a draft; loads upstream tables and notes which they were."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import PrivateAttr
+
+from feature_registry import formats
+from feature_registry.defs import metadata
+from feature_registry.defs.declaration import Product, declare
+from feature_registry.defs.partitions import mat_version_of
+from feature_registry.defs.resources import FeatureRegistryResource, free_home
+from feature_registry.defs.streams import stream
+from feature_registry.defs.upstream import Upstream
+from feature_registry.errors import Invalid, RegistryError
+from feature_registry.formats import WriteOptions
+from feature_registry.location import Location
+from feature_registry.model import Producer, Registration, Report, Written
+from feature_registry.policy import missing_to_publish
+from feature_registry.registry import Registry
+
+OUTPUT = "result"
+INPUT = "feature_registry/input"  # metadata of a feature table's input: table, datastack, versioned
+
+
+class FeatureTableIOManager(dg.ConfigurableIOManager):
+    """Every output becomes a registered table version; every input is a table of the registry, wherever it was made.
+
+    The asset key is `[datastack, name]`, the partition key is the materialization version. An output of
+    `@feature_table` is published when its blocking checks pass, that of any other asset at once.
+    """
+
+    feature_registry: FeatureRegistryResource
+
+    # (run, step) -> input -> the exact reference that was loaded
+    _loaded: dict[tuple[str, str], dict[str, str]] = PrivateAttr(default_factory=dict)
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        registry = self.feature_registry.registry
+        product = obj if isinstance(obj, Product) else replace(_undeclared(context), value=obj)
+        mat_version = mat_version_of(context.partition_key) if product.declaration.versioned else None
+        loaded = self._loaded.pop((context.run_id, context.step_key), {})
+        written = _write(registry, product, mat_version, context.run_id)
+        registration = _registration(product, mat_version, context.run_id, loaded, written)
+        report = _register(registry, registration, product.value)
+        product.version = version = report.entry.version
+        context.add_output_metadata(metadata.of_version(report.entry.table, version, registry.settings.api_address))
+        context.step_context.set_data_version(context.asset_key, dg.DataVersion(version.inspection.fingerprint))
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        wanted = context.dagster_type.typing_type
+        if INPUT in context.definition_metadata and OUTPUT not in context.step_context.selected_output_names:
+            return _as(pl.LazyFrame(), wanted)  # only checks run, and they look at what was written
+        registry, step = self.feature_registry.registry, context.step_context
+        version = _upstream(context).find(registry)
+        self._loaded.setdefault((step.run_id, step.step.key), {})[context.name] = str(version.ref)
+        context.log.info(f"{context.name} is {version.ref}")
+        return _as(registry.scan(version), wanted)
+
+
+def _undeclared(context: dg.OutputContext) -> Product:
+    """What an asset without `@feature_table` says of itself; it is published at once if that is enough."""
+    key = context.asset_key.path
+    if len(key) != 2:
+        raise Invalid("names no feature table", field="asset key", value="/".join(key), expected="[datastack, name]")
+    spec = context.step_context.job_def.asset_layer.get(context.asset_key).assets_def.specs_by_key[context.asset_key]
+    said: dict[str, Any] = {
+        "description": spec.description,
+        "owner": metadata.owner(spec.owners),
+        "tags": sorted(tag for tag in spec.tags if not tag.startswith("dagster/")),
+    }
+    said = {name: value for name, value in said.items() if value}
+    declaration = declare(*key, versioned=context.has_asset_partitions, publish=False, **said)
+    if missing := missing_to_publish(declaration.table):
+        context.log.warning(f"{'/'.join(key)} stays a draft: the asset says no {' and no '.join(missing)}")
+    return Product(replace(declaration, code_version=spec.code_version), None, publish=not missing)
+
+
+def _write(registry: Registry, product: Product, mat_version: int | None, run_id: str) -> dict[str, Any]:
+    """Fields of the registration that say where the table is; a write that fails leaves no file behind."""
+    declaration, value = product.declaration, product.value
+    if isinstance(value, Written):
+        return {"location": value.location, "format": value.format, "snapshot": value.snapshot}
+    reader = stream(value, declaration.name)
+    home = free_home(registry, declaration.datastack, declaration.name, mat_version, run_id)
+    options = WriteOptions(partition_by=declaration.partition_by, sort_by=declaration.sort_by)
+    try:
+        written = formats.get(declaration.format).write(registry.store(home), home, reader, options)
+    except BaseException:
+        _remove(registry, home)
+        raise
+    return {
+        "location": home,
+        "format": declaration.format,
+        "snapshot": written.snapshot,
+        "logical_types": written.logical_types,
+    }
+
+
+def _registration(
+    product: Product, mat_version: int | None, run_id: str, loaded: dict[str, str], written: dict[str, Any]
+) -> Registration:
+    declaration = product.declaration
+    return Registration(
+        datastack=declaration.datastack,
+        name=declaration.name,
+        mat_version=mat_version,
+        producer=Producer(
+            pipeline=f"dagster:{declaration.datastack}/{declaration.name}",
+            code_version=declaration.code_version,
+            run_id=run_id,
+        ),
+        derived_from=tuple(sorted(set(loaded.values()))),
+        publish=product.publish,
+        **written,
+        **declaration.metadata,
+    )
+
+
+def _register(registry: Registry, registration: Registration, value: Any) -> Report:
+    try:
+        _check_rows(registry, registration, value)
+        return registry.register(registration)
+    except Invalid:
+        if not isinstance(value, Written):
+            _remove(registry, registration.location)
+        raise
+
+
+def _check_rows(registry: Registry, registration: Registration, value: Any) -> None:
+    """Where a function that wrote by itself says how many rows it wrote, the files must hold as many."""
+    if isinstance(value, Written) and value.rows is not None:
+        seen = registry.preview(registration).entry.version.inspection.rows
+        if seen != value.rows:
+            raise Invalid("is not what the files hold", field="rows", value=value.rows, expected=seen)
+
+
+def _remove(registry: Registry, home: Location) -> None:
+    """As far as it can be done; the error that led here matters more."""
+    with contextlib.suppress(RegistryError, OSError):
+        store = registry.store(home)
+        for stored in list(store.list(home)):
+            store.delete(stored.location)
+
+
+def _upstream(context: dg.InputContext) -> Upstream:
+    table = "/".join(context.asset_key.path)
+    asset: dict[str, Any] = {"table": table, "datastack": context.asset_key.path[0], "versioned": True}
+    asset |= context.definition_metadata.get(INPUT, {})
+    # A run of a partition may hold assets without partitions, so the asset says whether the key is meant for it.
+    versioned = asset["versioned"] and context.has_partition_key
+    mat_version = mat_version_of(context.partition_key) if versioned else None
+    return Upstream.parse(asset["table"], asset["datastack"], mat_version, context.step_context.run_id)
+
+
+def _as(frame: pl.LazyFrame, wanted: Any) -> Any:
+    """The frame as the parameter is annotated; lazily, unless it asks for more."""
+    if wanted is pl.DataFrame:
+        return frame.collect(engine="streaming")
+    if getattr(wanted, "__module__", "").startswith("pyarrow") and wanted.__name__ == "Table":
+        return frame.collect(engine="streaming").to_arrow()
+    return frame

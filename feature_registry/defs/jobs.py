@@ -1,0 +1,34 @@
+"""One job a datastack for its versioned tables, one for its unversioned ones, and which versions are made unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from feature_registry.settings import Materialize
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as Job
+
+
+def job_name(datastack: str, versioned: bool = True) -> str:
+    return f"materialize_{datastack}" if versioned else f"materialize_{datastack}_unversioned"
+
+
+def materialize(datastack: str, assets: Iterable[dg.AssetsDefinition], versioned: bool) -> Job:
+    """All tables of the datastack in one run; small ones take milliseconds in process and seconds in one each."""
+    return dg.define_asset_job(
+        job_name(datastack, versioned),
+        selection=dg.AssetSelection.assets(*assets),
+        executor_def=dg.in_process_executor,
+        description=f"Makes the {'' if versioned else 'un'}versioned feature tables of {datastack}.",
+    )
+
+
+def chosen(numbers: Sequence[int], newest: int, policy: Materialize) -> list[int]:
+    """Which of the materialization versions are made unasked."""
+    if policy == "all":
+        return sorted(numbers)
+    return [number for number in numbers if number == newest and policy == "latest"]

@@ -1,0 +1,129 @@
+"""What Dagster shows of a feature table, derived from the nouns: columns, owners, kinds, tags, column lineage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from feature_registry.defs.declaration import Declaration, arrow_type
+from feature_registry.model import Column, FeatureTable, Owner, TableVersion
+
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}")
+_TAG = re.compile(r"[A-Za-z0-9_.-]{1,63}")
+_KINDS = {"delta": "deltalake"}  # the UI's icons go by these names
+_SHOWN = ("license", "usage_constraints", "citation", "invalidation_radius", "mutability", "durability", "key")
+
+
+def owners(owner: Owner | None) -> list[str]:
+    """As Dagster spells them; a person without an e-mail address has no spelling there."""
+    if owner is None:
+        return []
+    team = [f"team:{owner.team}"] if owner.team else []
+    person = [owner.person] if owner.person and _EMAIL.fullmatch(owner.person) else []
+    return team + person
+
+
+def owner(spelled: Iterable[str]) -> Owner | None:
+    """The owner from Dagster's spelling: the first team and the first person."""
+    teams = [each.removeprefix("team:") for each in spelled if each.startswith("team:")]
+    persons = [each for each in spelled if not each.startswith("team:")]
+    return Owner(team=next(iter(teams), None), person=next(iter(persons), None)) if teams or persons else None
+
+
+def kinds(format: str) -> set[str]:
+    return {_KINDS.get(format, format), "table"}
+
+
+def tags(table: FeatureTable) -> dict[str, str]:
+    """The tags that Dagster can hold; the catalog has them all."""
+    return {tag: "" for tag in table.tags if _TAG.fullmatch(tag)}
+
+
+def of_declaration(declaration: Declaration) -> dict[str, Any]:
+    """Metadata of the asset's definition, before anything is made."""
+    table = declaration.table
+    shown = {name: getattr(table, name) for name in _SHOWN if name in declaration.said}
+    said = {f"feature_registry/{name}": _plain(value) for name, value in shown.items()}
+    declared = {name: column.type or "as stored" for name, column in table.columns.items()}
+    if declared:
+        said["dagster/column_schema"] = _schema(table, declared, {})
+    return said | _lineage(table)
+
+
+def of_version(table: FeatureTable, version: TableVersion, address: str) -> dict[str, Any]:
+    """Metadata of a materialization: what the format saw, joined with what was declared."""
+    seen = version.inspection
+    stored = {field.name: field.type for field in seen.fields}
+    nullable = {field.name: field.nullable for field in seen.fields}
+    ref = str(version.ref)
+    found: dict[str, Any] = {
+        "dagster/column_schema": _schema(table, stored, nullable),
+        "dagster/uri": str(seen.location),
+        "dagster/table_name": f"{version.datastack}.{version.name}",
+        "dagster/storage_kind": seen.format,
+        "feature_registry/table_version": ref,
+        "feature_registry/id": version.id,
+        "feature_registry/bytes": seen.bytes,
+        "feature_registry/files": seen.files,
+        "feature_registry/page": dg.MetadataValue.url(f"{address}/v1/tables/{ref}"),
+    }
+    if seen.rows is not None:
+        found["dagster/row_count"] = seen.rows
+    if seen.snapshot is not None:
+        found["feature_registry/snapshot"] = seen.snapshot
+    if version.derived_from:
+        found["feature_registry/derived_from"] = list(version.derived_from)
+    return found | _lineage(table)
+
+
+def _schema(table: FeatureTable, types: Mapping[str, str], nullable: Mapping[str, bool]) -> dg.TableSchema:
+    columns = []
+    for name, type_name in types.items():
+        meaning = table.columns.get(name, Column())
+        constraints = dg.TableColumnConstraints(
+            nullable=nullable.get(name, True) and name not in table.key,
+            unique=table.key == (name,),
+            other=[f"part of the key ({', '.join(table.key)})"] if name in table.key and len(table.key) > 1 else None,
+        )
+        columns.append(
+            dg.TableColumn(
+                name=name,
+                type=arrow_type(type_name),
+                description=_described(meaning),
+                constraints=constraints,
+                tags=_column_tags(name, meaning, table),
+            )
+        )
+    return dg.TableSchema(columns=columns)
+
+
+def _described(column: Column) -> str | None:
+    return f"{column.description} [{column.unit}]".strip() if column.unit else column.description or None
+
+
+def _column_tags(name: str, column: Column, table: FeatureTable) -> dict[str, str]:
+    told = {"kind": column.kind.kind if column.kind.kind != "plain" else "", "unit": column.unit or ""}
+    if name in table.references:
+        told["references"] = table.references[name].replace("/", ".")
+    # Dagster's tag values have fewer letters than units have; um^3 stays in the description.
+    return {key: value for key, value in told.items() if value and _TAG.fullmatch(value)}
+
+
+def _lineage(table: FeatureTable) -> dict[str, dg.TableColumnLineage]:
+    sources = {name: column.derived_from for name, column in table.columns.items() if column.derived_from}
+    if not sources:
+        return {}
+    deps = {name: [_source(table.datastack, source) for source in given] for name, given in sources.items()}
+    return {"dagster/column_lineage": dg.TableColumnLineage(deps)}
+
+
+def _source(datastack: str, source: str) -> dg.TableColumnDep:
+    path, _, column = source.rpartition(".")
+    return dg.TableColumnDep(dg.AssetKey(path.split("/") if "/" in path else [datastack, path]), column)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
