@@ -1,0 +1,219 @@
+"""The demo's feature tables: dumps out of the embedded database, and what is computed from them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import dagster as dg
+import duckdb
+import polars as pl
+
+from feature_registry.defs.feature_table import feature_table
+from feature_registry.demo import database
+from feature_registry.demo.cortex import DATASTACK, RESOLUTION
+from feature_registry.demo.meanings import bound_point, identity, node, point
+from feature_registry.model import Column
+
+CUBIC_MICROMETRES_PER_VOXEL = math.prod(RESOLUTION.tolist()) * 1e-9
+BOUTON_AT_NO_CLEFT = 0.03  # um^3
+BOUTON_PER_CLEFT = 60.0  # um^3 of bouton for each um^3 of cleft
+THOMSEN = 1.6075  # the exponent in Thomsen's formula for the surface of an ellipsoid, good to 1.1 %
+
+_DUMPED: dict[str, Any] = {
+    "datastack": DATASTACK,
+    "owner": "cave-team",
+    "license": "CC-BY-4.0",
+    "citation": "MICrONS Consortium 2025, Functional connectomics spanning multiple areas of mouse visual cortex, "
+    "Nature, doi:10.1038/s41586-025-08790-w",
+    "key": ["id"],
+    "code_version": database.code_version(),
+}
+_COMPUTED: dict[str, Any] = {"datastack": DATASTACK, "license": "CC-BY-4.0", "citation": _DUMPED["citation"]}
+
+
+# -------------------------------------------------------------------------------------------------------- dumps
+
+
+@feature_table(
+    **_DUMPED,
+    description="Every synapse that was detected, with its points and the cells on both sides. Synthetic.",
+    tags=["annotation", "synapse", "synthetic"],
+    columns={
+        "id": identity("synapses"),
+        "created": Column("When the row was made, UTC", unit="us"),
+        "size": Column("Size of the cleft", unit="voxel", type="int32"),
+        **bound_point("pre_pt", "the presynaptic point"),
+        **point("ctr_pt", "The centre of the cleft"),
+        **bound_point("post_pt", "the postsynaptic point"),
+    },
+    sort_by=["post_pt_root_id", "id"],
+    invalidation_radius=1_000,
+)
+def synapses(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
+    return database.dump("synapses", int(context.partition_key))
+
+
+@feature_table(
+    **_DUMPED,
+    description="Every nucleus that was detected. A cell may have none, or by mistake more than one. Synthetic.",
+    tags=["annotation", "nucleus", "soma", "synthetic"],
+    columns={
+        "id": identity("nucleus_detection"),
+        "volume": Column("Volume of the nucleus", unit="um^3", type="float64"),
+        **bound_point("pt", "the centre of the nucleus"),
+        **point("bb_start", "Lower corner of the bounding box"),
+        **point("bb_end", "Upper corner of the bounding box"),
+    },
+    invalidation_radius=15_000,
+)
+def nucleus_detection(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
+    return database.dump("nucleus_detection", int(context.partition_key))
+
+
+@feature_table(
+    **_DUMPED,
+    description="The type of every cell with a nucleus. Synthetic.",
+    tags=["annotation", "cell type", "synthetic"],
+    columns={
+        "id": identity("cell_types"),
+        "target_id": identity("nucleus_detection", "The nucleus of the cell"),
+        "classification_system": Column("excitatory_neuron or inhibitory_neuron", unit="1"),
+        "cell_type": Column("The type, such as 23P or BC", unit="1"),
+        **bound_point("pt", "the centre of the nucleus"),
+    },
+    references={"target_id": "nucleus_detection.id"},
+    invalidation_radius=15_000,
+)
+def cell_types(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
+    return database.dump("cell_types", int(context.partition_key))
+
+
+@feature_table(
+    **_DUMPED,
+    description="How far the axon and the dendrite of a cell were proofread. A row holds for the cell that it judged: "
+    "where valid_id differs from pt_root_id, the cell was edited since. Synthetic.",
+    tags=["annotation", "proofreading", "synthetic"],
+    columns={
+        "id": identity("proofreading_status"),
+        "valid_id": node("root_id", "The cell that was judged, by the root id that it had then"),
+        "status_axon": Column("Whether the axon was proofread", unit="1", type="bool"),
+        "status_dendrite": Column("Whether the dendrite was proofread", unit="1", type="bool"),
+        "strategy_axon": Column("How far the axon was followed", unit="1"),
+        "strategy_dendrite": Column("How far the dendrite was followed", unit="1"),
+        **bound_point("pt", "a point in the soma"),
+    },
+)
+def proofreading_status(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
+    return database.dump("proofreading_status", int(context.partition_key))
+
+
+@feature_table(
+    **_DUMPED,
+    description="Spines that were found under synapses. Synthetic.",
+    tags=["annotation", "spine", "synapse", "synthetic"],
+    columns={
+        "id": identity("spines"),
+        "target_id": identity("synapses", "The synapse on the spine"),
+        "spine_volume": Column("Volume of the spine", unit="um^3", type="float64"),
+        **bound_point("pt", "the postsynaptic point"),
+    },
+    references={"target_id": "synapses.id"},
+    invalidation_radius=2_000,
+)
+def spines(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
+    return database.dump("spines", int(context.partition_key))
+
+
+# ----------------------------------------------------------------------------------------------------- computed
+
+
+@feature_table(
+    **_COMPUTED,
+    owner="synapse-team",
+    description="Straight distance from the postsynaptic point to the nucleus of the postsynaptic cell; null where "
+    "that cell has no nucleus or more than one. Synthetic.",
+    tags=["feature", "synapse", "soma", "synthetic"],
+    key=["id"],
+    columns={
+        "id": identity("synapses", "The synapse"),
+        "distance_to_post_soma": Column(
+            "From the postsynaptic point to the nucleus of the postsynaptic cell",
+            unit="nm",
+            type="float64",
+            derived_from=("synapses.post_pt_position_x", "nucleus_detection.pt_position_x"),
+        ),
+    },
+    references={"id": "synapses.id"},
+    sort_by=["id"],
+    invalidation_radius=15_000,
+    code_version="1",
+)
+def synapse_soma_distance(synapses: pl.LazyFrame, nucleus_detection: pl.LazyFrame) -> pl.LazyFrame:
+    soma = (
+        nucleus_detection.filter(pl.col("pt_root_id") != 0)
+        .group_by("pt_root_id")
+        .agg(pl.len().alias("nuclei"), *(pl.col(f"pt_position_{axis}").first() for axis in "xyz"))
+        .filter(pl.col("nuclei") == 1)
+    )
+    squares = [
+        ((pl.col(f"post_pt_position_{axis}") - pl.col(f"pt_position_{axis}")) * float(resolution)) ** 2
+        for axis, resolution in zip("xyz", RESOLUTION, strict=True)
+    ]
+    return synapses.join(soma, left_on="post_pt_root_id", right_on="pt_root_id", how="left").select(
+        "id", pl.sum_horizontal(squares, ignore_nulls=False).sqrt().alias("distance_to_post_soma")
+    )
+
+
+@feature_table(
+    **_COMPUTED,
+    owner="synapse-team",
+    description="Volume of the presynaptic bouton, which grows with the cleft: 0.03 um^3 + 60 times the volume of the "
+    "cleft. Synthetic.",
+    tags=["feature", "synapse", "bouton", "synthetic"],
+    key=["id"],
+    columns={
+        "id": identity("synapses", "The synapse"),
+        "bouton_volume": Column("Volume of the bouton", unit="um^3", type="float64", derived_from=("synapses.size",)),
+    },
+    references={"id": "synapses.id"},
+    sort_by=["id"],
+    code_version="1",
+)
+def synapse_bouton_size(synapses: pl.LazyFrame) -> pl.LazyFrame:
+    cleft = pl.col("size") * CUBIC_MICROMETRES_PER_VOXEL
+    return synapses.select("id", (BOUTON_AT_NO_CLEFT + BOUTON_PER_CLEFT * cleft).alias("bouton_volume"))
+
+
+@feature_table(
+    **_COMPUTED,
+    owner="celltypes-team",
+    description="Shape of the nucleus of every cell. The area is that of the ellipsoid in the bounding box; fold_ratio "
+    "compares it with the sphere of the nucleus's volume, so that a folded nucleus is far above 1. Synthetic.",
+    tags=["feature", "nucleus", "soma", "synthetic"],
+    key=["nucleus_id"],
+    columns={
+        "nucleus_id": identity("nucleus_detection", "The nucleus"),
+        "pt_root_id": node("root_id", "Cell of the nucleus, at this version; 0: none"),
+        "nucleus_volume": Column("Volume of the nucleus", unit="um^3", type="float64"),
+        "nucleus_area": Column(
+            "Surface of the ellipsoid in the bounding box, by Thomsen's formula", unit="um^2", type="float64"
+        ),
+        "fold_ratio": Column("nucleus_area over the surface of the sphere of nucleus_volume", unit="1", type="float64"),
+    },
+    references={"nucleus_id": "nucleus_detection.id"},
+    invalidation_radius=15_000,
+    code_version="1",
+)
+def soma_nucleus_features(nucleus_detection: pl.LazyFrame) -> pl.LazyFrame:
+    a, b, c = (
+        ((pl.col(f"bb_end_position_{axis}") - pl.col(f"bb_start_position_{axis}")) * (resolution / 2_000)) ** THOMSEN
+        for axis, resolution in zip("xyz", RESOLUTION.tolist(), strict=True)
+    )
+    sphere = math.pi ** (1 / 3) * (6 * pl.col("nucleus_volume")) ** (2 / 3)
+    return nucleus_detection.select(
+        pl.col("id").alias("nucleus_id"),
+        "pt_root_id",
+        pl.col("volume").alias("nucleus_volume"),
+        (4 * math.pi * ((a * b + a * c + b * c) / 3) ** (1 / THOMSEN)).alias("nucleus_area"),
+    ).with_columns((pl.col("nucleus_area") / sphere).alias("fold_ratio"))

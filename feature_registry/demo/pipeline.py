@@ -1,0 +1,75 @@
+"""Runs the demo's Dagster job in this process, one run a materialization version."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from feature_registry.defs.build import build_defs
+from feature_registry.defs.jobs import job_name
+from feature_registry.defs.partitions import mat_versions
+from feature_registry.demo.cortex import DATASTACK
+from feature_registry.demo.database import CortexVersions
+from feature_registry.model import TableVersion
+from feature_registry.registry import Registry
+from feature_registry.settings import Settings
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """The published tables of one materialization version, and whether a run had to make them."""
+
+    mat_version: int
+    tables: tuple[TableVersion, ...]
+    skipped: bool
+    seconds: float
+
+    @property
+    def rows(self) -> int:
+        return sum(table.inspection.rows or 0 for table in self.tables)
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The one whose runs the Dagster UI shows: that of DAGSTER_HOME, else that of dagster.yaml in this folder.
+
+    Without either, nothing is kept of the runs.
+    """
+    if os.environ.get("DAGSTER_HOME"):
+        return dg.DagsterInstance.get()
+    if Path("dagster.yaml").exists():
+        return dg.DagsterInstance.from_config(str(Path.cwd()))
+    return dg.DagsterInstance.ephemeral()
+
+
+def materialize(versions: Sequence[int], instance: dg.DagsterInstance) -> Iterator[Materialized]:
+    """Makes all feature tables of each version; a version whose tables this very code made is skipped."""
+    definitions = build_defs(["feature_registry.demo.assets"])
+    job = definitions.resolve_job_def(job_name(DATASTACK))
+    code = {spec.key.path[-1]: spec.code_version for spec in definitions.resolve_all_asset_specs()}
+    registry = Registry(Settings())
+    try:
+        registry.record_datastack(CortexVersions().datastack())
+        registry.record_versions(CortexVersions().versions())
+        instance.add_dynamic_partitions(mat_versions(DATASTACK).name or "", [*map(str, versions)])
+        for mat_version in versions:
+            begun = time.perf_counter()
+            made = _made(registry, code, mat_version)
+            skipped = {table.name: table.producer.code_version for table in made} == code
+            if not skipped:
+                job.execute_in_process(partition_key=str(mat_version), instance=instance, run_config=QUIET)
+                made = _made(registry, code, mat_version)
+            yield Materialized(mat_version, tuple(made), skipped, time.perf_counter() - begun)
+    finally:
+        registry.close()
+
+
+def _made(registry: Registry, names: Iterable[str], mat_version: int) -> list[TableVersion]:
+    found = [registry.find(DATASTACK, name, mat_version) for name in names]
+    return [table for table in found if table is not None]
