@@ -1,0 +1,176 @@
+"""The client: finds feature tables and reads them, over HTTP or embedded, as Polars, DuckDB, Arrow or pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import SecretStr
+
+from feature_registry.client.checked import made
+from feature_registry.client.found import SearchResult
+from feature_registry.client.http import HttpService
+from feature_registry.client.service import Service
+from feature_registry.client.table import ReadPlan, Table
+from feature_registry.errors import Invalid
+from feature_registry.location import Location
+from feature_registry.model import Entry, Event, MaterializationVersion, Registration, Report, Search, TableRef
+from feature_registry.settings import Settings
+
+if TYPE_CHECKING:
+    from feature_registry.client.duck import Connection
+
+__all__ = ["FeatureRegistry", "HttpService", "ReadPlan", "SearchResult", "Service", "Table"]
+
+MatVersion = int | Literal["latest", "unversioned"]
+UNSAID: Any = object()
+
+
+class FeatureRegistry:
+    """The registry as an analyst sees it, at one materialization version of a datastack.
+
+    `server` is an address or anything that is a `Service`; None: the address in `FEATURE_REGISTRY_SERVER`, or without
+    one the embedded registry below `FEATURE_REGISTRY_HOME`. Without a datastack, tables are named
+    `datastack/name`. `mat_version` None is the latest one of each table.
+    """
+
+    def __init__(
+        self,
+        datastack: str | None = None,
+        mat_version: MatVersion | None = None,
+        server: str | Service | None = None,
+        token: str | None = None,
+    ) -> None:
+        settings = Settings()
+        self.datastack = datastack
+        self.mat_version: MatVersion = "latest" if mat_version is None else mat_version
+        if datastack is not None:
+            made(TableRef, {"datastack": datastack, "name": "any", "mat_version": self.mat_version})
+        server = server or settings.server
+        secret = settings.token if token is None else SecretStr(token)
+        self.service = HttpService(server, secret) if isinstance(server, str) else server or _embedded(settings)
+
+    def search(self, text: str = "", *, mat_version: Any = UNSAID, **filters: Any) -> SearchResult:
+        """What matches every filter; they are the fields of `Search`, such as `tags`, `column` or `owner`.
+
+        `mat_version=None` searches all versions, `datastack=None` all datastacks.
+        """
+        version = self.mat_version if mat_version is UNSAID else mat_version
+        fields = {"text": text, "datastack": self.datastack, "mat_version": version, **filters}
+        if isinstance(fields.get("tags"), str):
+            fields["tags"] = (fields["tags"],)
+        return SearchResult(self.service, made(Search, fields))
+
+    def table(self, name: str) -> Table:
+        """A table by its name, `name@1507`, or `datastack/name@1507`."""
+        return Table(self.service, self.ref(name), "links" if isinstance(self.service, HttpService) else None)
+
+    __getitem__ = table
+
+    def ref(self, name: str) -> str:
+        """The reference of a table by its name, at this client's datastack and version unless the name says others."""
+        if "/" not in name:
+            if self.datastack is None:
+                raise Invalid("names no datastack", field="table", value=name, expected="datastack/name@mat_version")
+            name = f"{self.datastack}/{name}"
+        at_ours = "@" not in name and name.partition("/")[0] == self.datastack
+        return str(TableRef.parse(f"{name}@{self.mat_version}" if at_ours else name))
+
+    def duckdb(self, tables: Iterable[str] | Mapping[str, Any] | None = None) -> Connection:
+        """A DuckDB connection in which every table of the datastack at the version is a view.
+
+        `tables` chooses them; as a mapping of names to `where`, only files that can hold such rows are granted, and
+        rows of other files are not seen.
+        """
+        from feature_registry.client import duck
+
+        if tables is None:
+            return duck.Connection((entry.table.name, self._pinned(entry), None) for entry in self.search())
+        if not isinstance(tables, Mapping):
+            tables = dict.fromkeys([tables] if isinstance(tables, str) else tables)
+        handles = [(self.table(name), where) for name, where in tables.items()]
+        return duck.Connection((table.name, table, where) for table, where in handles)
+
+    def register(self, location: str | PathLike[str], name: str, *, publish: bool = False, **metadata: Any) -> Report:
+        """Registers a table that lies somewhere already, as a draft unless `publish`.
+
+        `metadata` are the fields of `Registration`. `mat_version` is the client's unless said; None registers an unversioned table. Metadata left out stays as it
+        was.
+        """
+        return self.service.register(self._registration(location, name, publish, metadata))
+
+    def preview(self, location: str | PathLike[str], name: str, **metadata: Any) -> Report:
+        """What `register` would answer; registers nothing."""
+        return self.service.preview(self._registration(location, name, False, metadata))
+
+    def publish(self, table: str) -> Entry:
+        return self.service.publish(self.ref(table))
+
+    def deprecate(self, table: str, reason: str = "", superseded_by: str | None = None) -> Entry:
+        return self.service.deprecate(self.ref(table), reason, superseded_by)
+
+    def edit(self, table: str, **changes: Any) -> Entry:
+        """Changes what is said about a table; the fields of `Metadata`."""
+        return self.service.edit(self.ref(table), changes)
+
+    def history(self, table: str) -> tuple[Event, ...]:
+        return self.service.history(self.ref(table))
+
+    def mat_versions(self) -> tuple[MaterializationVersion, ...]:
+        if self.datastack is None:
+            raise Invalid("is not said", field="datastack", value=None, expected="FeatureRegistry('a_datastack')")
+        return self.service.mat_versions(self.datastack)
+
+    def spent(self, plan: ReadPlan | str) -> int:
+        """Bytes charged so far to a plan, or to the grant of this id."""
+        grant = plan if isinstance(plan, str) else plan.grant.id if plan.grant else None
+        return 0 if grant is None else self.service.grant(grant).charged
+
+    def export(self, name: str) -> str:
+        return self.service.export(name)
+
+    def close(self) -> None:
+        self.service.close()
+
+    def __enter__(self) -> FeatureRegistry:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = self.service.address if isinstance(self.service, HttpService) else "embedded"
+        return f"FeatureRegistry({self.datastack!r}, mat_version={self.mat_version!r}, server={where!r})"
+
+    def _pinned(self, entry: Entry) -> Table:
+        table = self.table(str(entry.ref))
+        table.__dict__["entry"] = entry  # known already: no call a table
+        return table
+
+    def _registration(
+        self, location: str | PathLike[str], name: str, publish: bool, metadata: Mapping[str, Any]
+    ) -> Registration:
+        if self.mat_version == "latest" and "mat_version" not in metadata:
+            raise Invalid(
+                "is needed to register a table",
+                field="mat_version",
+                value="latest",
+                expected="a number, or None for an unversioned table",
+            )
+        version = self.mat_version if isinstance(self.mat_version, int) else None
+        said: dict[str, Any] = {"datastack": self.datastack, "mat_version": version, **metadata}
+        return made(Registration, {**said, "location": Location(location), "name": name, "publish": publish})
+
+
+def _embedded(settings: Settings) -> Service:
+    try:
+        from feature_registry.registry import Registry
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("feature_registry"):
+            raise
+        raise ImportError(
+            f"the embedded registry needs the package {missing.name!r}: pip install 'feature-registry[server]', "
+            "or set FEATURE_REGISTRY_SERVER to a registry's address"
+        ) from missing
+    return Registry(settings)

@@ -1,0 +1,245 @@
+"""Whole files of a table version into a folder: in parallel, resumable, checked.
+
+A file is written beside its place as `NAME.part` and moved there once its size and checksum are right, so that what
+bears its name is complete. The folder's `table.json` says what it holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from os import PathLike
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any
+
+import httpx
+
+from feature_registry.client import progress
+from feature_registry.errors import Conflict, Invalid, RegistryError, Unavailable
+from feature_registry.model import Entry, PlannedFile
+
+if TYPE_CHECKING:
+    from feature_registry.client.filters import Where
+    from feature_registry.client.table import Table
+
+PARALLEL = 8
+CHUNK = 1 << 20  # bytes
+TRIES = 5  # of a file, without a byte gained in between
+PAUSE = 0.5  # seconds before the second try, doubled each time
+TIMEOUT = httpx.Timeout(60, connect=10)
+MANIFEST = "table.json"
+
+
+def download(table: Table, folder: str | PathLike[str], where: Where, show: bool) -> list[Path]:
+    """The files that the read needs, fetched now or there before.
+
+    Raises `Conflict` if the folder holds another table version, or if a file is no longer what was registered, and
+    `Unavailable` if a file cannot be had now; what was fetched until then stays, and a second call goes on from it.
+    """
+    root = Path(folder)
+    outline = table.plan(where, dry_run=True)  # nothing is granted for what is there already
+    targets = [_target(root, file, outline.entry) for file in outline.files]
+    _claim(root, table, [str(target.relative_to(root)) for target in targets])
+    missing = {str(t) for t, file in zip(targets, outline.files, strict=True) if not _complete(t, file)}
+    if missing:
+        plan = table.plan(where)
+        wanted = [(_target(root, file, plan.entry), file) for file in plan.files]
+        _fetch_all([(target, file) for target, file in wanted if str(target) in missing], show)
+    return targets
+
+
+def _fetch_all(wanted: list[tuple[Path, PlannedFile]], show: bool) -> None:
+    stop = threading.Event()
+    limits = httpx.Limits(max_connections=2 * PARALLEL)
+    with (
+        httpx.Client(follow_redirects=True, timeout=TIMEOUT, limits=limits) as http,
+        progress.bar("downloading", sum(file.size for _, file in wanted), show) as advance,
+        ThreadPoolExecutor(PARALLEL) as pool,
+    ):
+        pending = [pool.submit(_Fetch(http, target, file, advance, stop).run) for target, file in wanted]
+        try:
+            for future in pending:
+                future.result()
+        except BaseException:
+            stop.set()  # the others keep their parts
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+class _Stopped(Exception):
+    """Another file failed, or the user interrupted."""
+
+
+class _Fetch:
+    """One file on its way."""
+
+    def __init__(
+        self, http: httpx.Client, target: Path, file: PlannedFile, advance: progress.Advance, stop: threading.Event
+    ) -> None:
+        self.http, self.target, self.file, self.advance, self.stop = http, target, file, advance, stop
+        self.part = target.with_name(f"{target.name}.part")
+
+    def run(self) -> None:
+        """Puts the file in its place."""
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        with self.part.open("ab") as part:
+            _lock(part, self.target)
+            resumed = part.tell() > 0
+            self._fill(part)
+            wrong = self._wrong(part)
+            if wrong and resumed:  # what was there before may be at fault
+                self.advance(-self.file.size)
+                part.truncate(0)
+                self._fill(part)
+                wrong = self._wrong(part)
+            if wrong:
+                self.part.unlink()
+                raise Conflict(
+                    f"is no longer the file that was registered: {wrong}", field="file", value=self.file.path
+                )
+            part.flush()
+            os.fsync(part.fileno())
+            self.part.replace(self.target)
+
+    def _fill(self, part: IO[bytes]) -> None:
+        self.advance(min(part.seek(0, os.SEEK_END), self.file.size))
+        left = TRIES
+        while (have := part.seek(0, os.SEEK_END)) < self.file.size:
+            try:
+                self._append(part, have)
+                part.flush()
+                if part.tell() == have:
+                    raise httpx.ReadError("no byte came")
+            except (httpx.TransportError, Unavailable) as failure:
+                part.flush()
+                left = TRIES if part.tell() > have else left - 1
+                if left <= 0:
+                    raise Unavailable(
+                        f"cannot be read: {_said(failure)}", field="file", value=self.file.path
+                    ) from failure
+                if self.stop.wait(PAUSE * 2 ** (TRIES - 1 - left)):
+                    raise _Stopped from None
+
+    def _append(self, part: IO[bytes], have: int) -> None:
+        for chunk in self._chunks(part, have):
+            if self.stop.is_set():
+                raise _Stopped
+            part.write(chunk)
+            self.advance(len(chunk))
+
+    def _chunks(self, part: IO[bytes], have: int) -> Iterator[bytes]:
+        url = self.file.url or ""
+        if not url.startswith(("http://", "https://")):  # embedded: a path
+            with Path(url.removeprefix("file://")).open("rb") as source:
+                source.seek(have)
+                while chunk := source.read(CHUNK):
+                    yield chunk
+            return
+        # The range is said even from the start: a link without one is charged whole, also when the read breaks off.
+        headers = {"Range": f"bytes={have}-{self.file.size - 1}", "Accept-Encoding": "identity"}
+        with self.http.stream("GET", url, headers=headers) as answer:
+            if answer.status_code == 200 and have:  # a server that knows no ranges
+                self.advance(-have)
+                part.truncate(0)
+            elif answer.status_code not in (200, 206):
+                raise _refusal(answer, self.file.path)
+            yield from answer.iter_bytes(CHUNK)
+
+    def _wrong(self, part: IO[bytes]) -> str | None:
+        part.flush()
+        size = part.seek(0, os.SEEK_END)
+        if size != self.file.size:
+            return f"{size:,} bytes instead of {self.file.size:,}"
+        return None if _matches(self.part, self.file.checksum) else "another checksum"
+
+
+def _refusal(answer: httpx.Response, path: str) -> RegistryError:
+    answer.read()
+    if answer.headers.get("content-type", "").startswith("application/problem+json"):
+        from feature_registry.errors import from_problem
+
+        return from_problem(answer.json())
+    kind = Unavailable if answer.status_code >= 500 or answer.status_code in (403, 429) else Conflict
+    return kind(f"the storage answered {answer.status_code}", field="file", value=path)
+
+
+def _said(failure: Exception) -> str:
+    return failure.message if isinstance(failure, RegistryError) else f"{type(failure).__name__} {failure}".strip()
+
+
+def _target(root: Path, file: PlannedFile, entry: Entry) -> Path:
+    """Where a file goes: its path below the table, which is empty for a table of one file."""
+    relative = PurePosixPath(file.path or entry.version.inspection.location.name)
+    if relative.is_absolute() or ".." in relative.parts or "\0" in file.path:
+        raise Invalid("leads out of the folder", field="file", value=file.path, expected="a path below the table")
+    return root / relative
+
+
+def _complete(target: Path, file: PlannedFile) -> bool:
+    return target.is_file() and target.stat().st_size == file.size and _matches(target, file.checksum)
+
+
+def _matches(path: Path, checksum: str | None) -> bool:
+    """Whether the file has the checksum; true where there is none, or none that Python computes."""
+    algorithm, _, expected = (checksum or "").partition(":")
+    if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest() == expected.lower()
+
+
+def _lock(part: IO[bytes], target: Path) -> None:
+    """One process a file; the lock ends with the process, however it ends."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # not POSIX
+        return
+    try:
+        fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise Conflict("is being downloaded by another process", field="file", value=str(target)) from None
+
+
+def _claim(root: Path, table: Table, files: list[str]) -> None:
+    """Says in the folder's `table.json` what it holds."""
+    manifest = root / MANIFEST
+    if manifest.exists():
+        try:
+            holds = json.loads(manifest.read_text())["ref"]
+        except (ValueError, KeyError, TypeError):
+            holds = "something else"
+        if holds != table.ref:
+            raise Conflict("holds another table version", field="folder", value=holds, expected=table.ref)
+    root.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_facts(table.entry, files), indent=2)
+    if not manifest.exists() or manifest.read_text() != text:
+        draft = root / f".{MANIFEST}.{os.getpid()}"
+        draft.write_text(text)
+        draft.replace(manifest)
+
+
+def _facts(entry: Entry, files: list[str]) -> dict[str, Any]:
+    table, seen = entry.table, entry.version.inspection
+    said = table.model_dump(mode="json", include={"description", "license", "usage_constraints", "citation", "key"})
+    return {
+        "ref": str(entry.ref),
+        "version_id": entry.version.id,
+        **said,
+        "columns": [
+            field.model_dump(mode="json")
+            | (
+                table.columns[field.name].model_dump(mode="json", exclude={"type"})
+                if field.name in table.columns
+                else {}
+            )
+            for field in seen.fields
+        ],
+        "partition_columns": list(seen.partition_columns),
+        "logical_types": seen.logical_types,
+        "arrow_schema": seen.arrow_schema,
+        "files": files,
+    }

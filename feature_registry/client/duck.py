@@ -1,0 +1,218 @@
+"""DuckDB on the tables of a datastack: each is a view, planned when a query first names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feature_registry.client import schemas
+from feature_registry.client.filters import Where
+from feature_registry.client.table import Table
+from feature_registry.errors import Unavailable
+from feature_registry.model import Inspection
+
+if TYPE_CHECKING:
+    import duckdb
+    import polars as pl
+
+_TYPES = {
+    "Int8": "TINYINT",
+    "Int16": "SMALLINT",
+    "Int32": "INTEGER",
+    "Int64": "BIGINT",
+    "Int128": "HUGEINT",
+    "UInt8": "UTINYINT",
+    "UInt16": "USMALLINT",
+    "UInt32": "UINTEGER",
+    "UInt64": "UBIGINT",
+    "Float16": "FLOAT",
+    "Float32": "FLOAT",
+    "Float64": "DOUBLE",
+    "Boolean": "BOOLEAN",
+    "String": "VARCHAR",
+    "Categorical": "VARCHAR",
+    "Enum": "VARCHAR",
+    "Binary": "BLOB",
+    "Date": "DATE",
+    "Time": "TIME",
+    "Duration": "INTERVAL",
+}
+# A link's bytes never change, so what was read of them is not asked for again.
+_SETTINGS = {
+    "enable_http_metadata_cache": True,
+    "parquet_metadata_cache": True,
+    "validate_external_file_cache": "NO_VALIDATION",
+    "http_keep_alive": True,
+    "http_retries": 5,
+    "python_scan_all_frames": True,  # names of Python frames are looked up beyond this wrapper
+}
+
+
+class Connection:
+    """A DuckDB connection in memory. What it does not have itself is the connection's own, such as `register`."""
+
+    def __init__(self, tables: Iterable[tuple[str, Table, Where]]) -> None:
+        self._duckdb = _library()
+        self._connection: duckdb.DuckDBPyConnection = self._duckdb.connect()
+        self._waiting: dict[str, tuple[str, Table, Where]] = {}
+        _load_httpfs(self._connection)
+        for name, value in _SETTINGS.items():
+            self._connection.execute(f"SET {name} = {value!r}")
+        for name, table, where in tables:
+            if name.lower() in self._waiting:  # SQL's names know no case
+                continue
+            self._waiting[name.lower()] = (name, table, where)
+            self._connection.execute(f"CREATE VIEW {quoted(name)} AS {_placeholder(table.schema)}")
+
+    def sql(self, query: str, **options: Any) -> duckdb.DuckDBPyRelation:
+        self.prepare(query)
+        return self._connection.sql(query, **options)
+
+    query = sql
+
+    def execute(self, query: str, *arguments: Any, **options: Any) -> Connection:
+        self.prepare(query)
+        self._connection.execute(query, *arguments, **options)
+        return self
+
+    def table(self, name: str) -> duckdb.DuckDBPyRelation:
+        return self.sql(f"FROM {quoted(name)}")
+
+    def prepare(self, query: str) -> None:
+        """Plans the tables that the query names and puts their files in the place of the empty views."""
+        for name in self.named(query):
+            found, table, where = self._waiting[name]
+            self._connection.execute(f"CREATE OR REPLACE VIEW {quoted(found)} AS {_reading(table, where)}")
+            del self._waiting[name]
+
+    def named(self, query: str) -> list[str]:
+        """The tables not yet planned that a query names, in lower case.
+
+        Read off the query's words: DuckDB's `get_table_names` sees through views, and refuses several statements. So
+        a column's alias that is a table's name plans that table too; it costs a grant, and no byte.
+        """
+        words = list(_words(self._duckdb, query))
+        if words and words[0].lower() in ("describe", "desc", "show"):  # the placeholders know the answer
+            return []
+        named = dict.fromkeys(word.lower() for word in words)
+        return [word for word in named if word in self._waiting]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def views(tables: Iterable[Table], chosen: Mapping[str, Where]) -> Iterator[tuple[str, Table, Where]]:
+    for table in tables:
+        yield table.name, table, chosen.get(table.name)
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _library() -> Any:
+    try:
+        import duckdb
+    except ModuleNotFoundError as missing:
+        raise ImportError("DuckDB is missing: pip install 'feature-registry[duckdb]'") from missing
+    return duckdb
+
+
+def _load_httpfs(connection: duckdb.DuckDBPyConnection) -> None:
+    """From the file in its wheel, so that nothing is fetched; from DuckDB's own repository where there is no wheel."""
+    wheel = find_spec("duckdb_extension_httpfs")
+    places = list(wheel.submodule_search_locations or ()) if wheel else []
+    version = connection.execute("SELECT version()").fetchall()[0][0]
+    for place in places:
+        file = Path(place) / "extensions" / version / "httpfs.duckdb_extension"
+        if file.exists():
+            connection.load_extension(str(file))
+            return
+    try:
+        connection.install_extension("httpfs")
+        connection.load_extension("httpfs")
+    except Exception as failure:
+        raise Unavailable(
+            "DuckDB's extension httpfs is missing and cannot be fetched",
+            field="duckdb",
+            value=version,
+            expected="pip install 'feature-registry[duckdb]'",
+        ) from failure
+
+
+def _words(library: Any, query: str) -> Iterator[str]:
+    """The query's identifiers and keywords, unquoted, without what follows an AS."""
+    data = query.encode()  # the offsets are of bytes
+    tokens = library.tokenize(query)
+    ends = [start for start, _ in tokens[1:]] + [len(data)]
+    for (start, kind), end in zip(tokens, ends, strict=True):
+        if kind in (library.token_type.identifier, library.token_type.keyword):
+            text = data[start:end].decode().strip()
+            if text.startswith('"'):
+                yield text[1 : text.index('"', 1)] if '"' in text[1:] else text
+            else:
+                yield text.split()[0].split("-")[0].split("/")[0]
+
+
+def _placeholder(schema: pl.Schema) -> str:
+    """A table with the columns and without rows."""
+    columns = ", ".join(f"NULL::{sql_type(kind)} AS {quoted(name)}" for name, kind in schema.items())
+    return f"SELECT {columns} WHERE false"
+
+
+def sql_type(kind: pl.DataType) -> str:
+    """DuckDB's name of a Polars type."""
+    import polars as pl
+
+    if isinstance(kind, pl.Datetime):
+        if kind.time_zone is not None:
+            return "TIMESTAMPTZ"
+        return {"ms": "TIMESTAMP_MS", "us": "TIMESTAMP", "ns": "TIMESTAMP_NS"}[kind.time_unit]
+    if isinstance(kind, pl.Decimal):
+        return f"DECIMAL({kind.precision or 38},{kind.scale})"
+    if isinstance(kind, (pl.List, pl.Array)):
+        return f"{sql_type(_made(kind.inner))}[]"
+    if isinstance(kind, pl.Struct):
+        return f"STRUCT({', '.join(f'{quoted(f.name)} {sql_type(_made(f.dtype))}' for f in kind.fields)})"
+    return _TYPES.get(type(kind).__name__, "VARCHAR")
+
+
+def _made(kind: Any) -> pl.DataType:
+    made: pl.DataType = kind() if isinstance(kind, type) else kind
+    return made
+
+
+def _reading(table: Table, where: Where) -> str:
+    """The query that reads the files of a plan made now."""
+    plan = table.plan(where)
+    inspection = plan.entry.version.inspection
+    if not plan.files:
+        return _placeholder(table.schema)
+    types = {name: sql_type(kind) for name, kind in table.schema.items()}
+    stored = schemas.stored(inspection)
+    partitions = {name: sql_type(stored[name]) for name in inspection.partition_columns}
+    options = [f"union_by_name = {_evolved(inspection)}", f"hive_partitioning = {bool(partitions)}"]
+    if partitions:
+        options.append("hive_types = {" + ", ".join(f"{quoted(n)}: {kind}" for n, kind in partitions.items()) + "}")
+    columns = ", ".join(
+        f"{quoted(name)}::{kind} AS {quoted(name)}" if name in inspection.logical_types else quoted(name)
+        for name, kind in types.items()
+    )
+    files = ", ".join("'" + url.replace("'", "''") + "'" for url in plan.urls)
+    return f"SELECT {columns} FROM read_parquet([{files}], {', '.join(options)})"  # noqa: S608 - all of it is quoted
+
+
+def _evolved(inspection: Inspection) -> bool:
+    """Whether files may lack columns of the table: then DuckDB must look into each of them first."""
+    return inspection.format != "parquet" and inspection.snapshot not in (None, "0")

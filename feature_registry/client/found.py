@@ -1,0 +1,99 @@
+"""What a search found: a sequence that fetches its pages when they are looked at, and shows itself as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+from feature_registry.client.service import Service
+from feature_registry.client.text import amount, counted, grid, owner
+from feature_registry.model import Entry, Search
+
+SHOWN = 50  # lines
+
+
+class SearchResult(Sequence[Entry]):
+    """Entries, one a table version. `others` are the tables that match at other materialization versions only."""
+
+    def __init__(self, service: Service, search: Search) -> None:
+        self._service = service
+        self._search = search
+        self._entries: list[Entry] = []
+        self._next: str | None = search.after
+        self._begun = False
+
+    def _fetch(self, upto: int | None) -> None:
+        """Pages until the entry number `upto` is there; None: all."""
+        while (upto is None or upto >= len(self._entries)) and (self._next is not None or not self._begun):
+            page = self._service.search(self._search.model_copy(update={"after": self._next}))
+            self._entries += page.entries
+            self._next, self._begun = page.next, True
+
+    def __len__(self) -> int:
+        self._fetch(None)
+        return len(self._entries)
+
+    def __bool__(self) -> bool:
+        self._fetch(0)
+        return bool(self._entries)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        self._fetch(index if isinstance(index, int) and index >= 0 else None)
+        return self._entries[index]
+
+    def __iter__(self) -> Iterator[Entry]:
+        number = 0
+        while True:
+            self._fetch(number)
+            if number >= len(self._entries):
+                return
+            yield self._entries[number]
+            number += 1
+
+    @property
+    def coverage(self) -> dict[str, tuple[int | None, ...]]:
+        """`datastack/name` -> its materialization versions that match but for the version; None: unversioned."""
+        found: dict[str, set[int | None]] = {}
+        everywhere = self._search.model_copy(update={"mat_version": None, "after": None, "limit": 1000})
+        for entry in SearchResult(self._service, everywhere):
+            found.setdefault(f"{entry.table.datastack}/{entry.table.name}", set()).add(entry.version.mat_version)
+        return {name: tuple(sorted(seen, key=lambda v: (v is None, v or 0))) for name, seen in found.items()}
+
+    def __repr__(self) -> str:
+        self._fetch(SHOWN)
+        coverage = self.coverage
+        lines = [_line(entry, coverage) for entry in self._entries[:SHOWN]]
+        text = grid(("name", "version", "rows", "bytes", "owner", "also at", "description"), lines, right=(2, 3))
+        if len(self._entries) > SHOWN:
+            text += "\n... and more"
+        if not lines:
+            text = "nothing found"
+        here = {f"{entry.table.datastack}/{entry.table.name}" for entry in self._entries}
+        elsewhere = [f"{name} ({_versions(seen)})" for name, seen in coverage.items() if name not in here]
+        return text + (f"\nat other versions only: {', '.join(elsewhere)}" if elsewhere and self._next is None else "")
+
+
+def _line(entry: Entry, coverage: dict[str, tuple[int | None, ...]]) -> tuple[str, ...]:
+    seen = entry.version.inspection
+    version = entry.version.mat_version
+    others = [v for v in coverage.get(f"{entry.table.datastack}/{entry.table.name}", ()) if v != version]
+    description = entry.table.description.split("\n", 1)[0]
+    return (
+        entry.table.name,
+        _versions([version]),
+        counted(seen.rows),
+        amount(seen.bytes),
+        owner(entry),
+        _versions(others),
+        description if len(description) <= 60 else f"{description[:57]}...",
+    )
+
+
+def _versions(versions: Sequence[int | None]) -> str:
+    return ", ".join("unversioned" if version is None else str(version) for version in versions)

@@ -1,0 +1,173 @@
+"""The service over HTTP. Problems become the errors that they were; links and tokens are never logged."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx
+from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from feature_registry import __version__, errors
+from feature_registry.model import (
+    Datastack,
+    Entry,
+    Event,
+    Found,
+    Grant,
+    MaterializationVersion,
+    Plan,
+    PlanRequest,
+    Registration,
+    Report,
+    Search,
+)
+
+T = TypeVar("T")
+
+TRIES = 3  # of a call that may be repeated
+FIRST_PAUSE = 0.2  # seconds, doubled each time
+TIMEOUT = httpx.Timeout(60, connect=10)  # seconds; a registration inspects the table before it answers
+REGISTRATION_TIMEOUT = httpx.Timeout(3600, connect=10)
+_KIND_OF_STATUS = {
+    400: errors.Invalid,
+    401: errors.Denied,
+    403: errors.Denied,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    422: errors.Invalid,
+    429: errors.Exhausted,
+}
+
+
+class HttpService:
+    """A registry's API at `address`. Answers that grew new fields are read all the same."""
+
+    def __init__(self, address: str, token: SecretStr | None = None) -> None:
+        if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
+            raise errors.Invalid("is no address", field="server", value=address, expected="http(s)://host[:port]")
+        self.address = address.rstrip("/")
+        headers = {"User-Agent": f"feature-registry/{__version__}"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token.get_secret_value()}"
+        self._http = httpx.Client(base_url=self.address, headers=headers, timeout=TIMEOUT)
+
+    def register(self, registration: Registration) -> Report:
+        return self._registered("/v1/tables", registration)
+
+    def preview(self, registration: Registration) -> Report:
+        return self._registered("/v1/tables/preview", registration)
+
+    def describe(self, table: str) -> Entry:
+        return self._get(Entry, _path("tables", table))
+
+    def search(self, search: Search) -> Found:
+        return self._get(Found, "/v1/tables", search.model_dump(mode="json", exclude_defaults=True))
+
+    def history(self, table: str) -> tuple[Event, ...]:
+        return self._get(tuple[Event, ...], _path("history", table))
+
+    def edit(self, table: str, changes: dict[str, Any]) -> Entry:
+        return self._read(Entry, self._ask("PATCH", _path("tables", table), content=_json(changes)))
+
+    def publish(self, table: str) -> Entry:
+        return self._read(Entry, self._ask("POST", _path("publish", table)))
+
+    def deprecate(self, table: str, reason: str = "", superseded_by: str | None = None) -> Entry:
+        body = {"reason": reason, "superseded_by": superseded_by}
+        return self._read(Entry, self._ask("POST", _path("deprecate", table), content=_json(body)))
+
+    def plan(self, request: PlanRequest) -> Plan:
+        answer = self._ask("POST", "/v1/plans", content=request.model_dump_json().encode(), repeat=request.dry_run)
+        return self._read(Plan, answer)
+
+    def grant(self, id: str) -> Grant:
+        return self._get(Grant, _path("grants", id))
+
+    def mat_versions(self, datastack: str) -> tuple[MaterializationVersion, ...]:
+        return self._get(tuple[MaterializationVersion, ...], f"{_path('datastacks', datastack)}/versions")
+
+    def datastacks(self) -> tuple[Datastack, ...]:
+        return self._get(tuple[Datastack, ...], "/v1/datastacks")
+
+    def export(self, name: str) -> str:
+        return self._ask("GET", _path("exports", name), repeat=True).text
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _registered(self, path: str, registration: Registration) -> Report:
+        body = registration.model_dump_json(exclude_unset=True).encode()  # what was not said stays as it was
+        # Safe to repeat: the same location and snapshot is the same revision.
+        return self._read(Report, self._ask("POST", path, content=body, repeat=True, timeout=REGISTRATION_TIMEOUT))
+
+    def _get(self, kind: type[T], path: str, query: dict[str, Any] | None = None) -> T:
+        return self._read(kind, self._ask("GET", path, query=query, repeat=True))
+
+    def _read(self, kind: type[T], answer: httpx.Response) -> T:
+        try:
+            return TypeAdapter(kind).validate_json(answer.content, extra="ignore")
+        except ValidationError as wrong:
+            raise self._no_registry(f"its answer is no {getattr(kind, '__name__', kind)}") from wrong
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, Any] | None = None,
+        content: bytes | None = None,
+        repeat: bool = False,
+        timeout: httpx.Timeout = TIMEOUT,
+    ) -> httpx.Response:
+        """The answer of a call that succeeded; one that may be repeated is, when the server does not answer."""
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        request = self._http.build_request(
+            method, path, params=query, content=content, headers=headers, timeout=timeout
+        )
+        for left in reversed(range(TRIES if repeat else 1)):
+            try:
+                answer = self._http.send(request)
+            except httpx.TransportError as failure:
+                problem: errors.RegistryError = self._silent(failure)
+            else:
+                if answer.is_success:
+                    return answer
+                problem = self._problem(answer)
+            if left == 0 or not isinstance(problem, errors.Unavailable):
+                raise problem
+            time.sleep(FIRST_PAUSE * 2 ** (TRIES - 1 - left))
+        raise AssertionError("unreachable")
+
+    def _silent(self, failure: httpx.TransportError) -> errors.Unavailable:
+        return errors.Unavailable(
+            f"does not answer ({type(failure).__name__}: {failure})",
+            field="server",
+            value=self.address,
+            expected="a running registry; `feature-registry up` starts one",
+        )
+
+    def _no_registry(self, why: str) -> errors.Unavailable:
+        return errors.Unavailable(
+            f"does not answer as a registry: {why}", field="server", value=self.address, expected="a registry's API"
+        )
+
+    def _problem(self, answer: httpx.Response) -> errors.RegistryError:
+        if answer.headers.get("content-type", "").startswith("application/problem+json"):
+            try:
+                return errors.from_problem(answer.json())
+            except (ValueError, AttributeError):
+                pass
+        if answer.status_code >= 500:
+            return self._no_registry(f"status {answer.status_code}")
+        kind = _KIND_OF_STATUS.get(answer.status_code, errors.RegistryError)
+        return kind(f"the server answered {answer.status_code}: {answer.text[:200]}")
+
+
+def _path(room: str, name: str) -> str:
+    return f"/v1/{room}/{quote(name, safe='/@.')}"
+
+
+def _json(body: Any) -> bytes:
+    return bytes(TypeAdapter(Any).dump_json(body))

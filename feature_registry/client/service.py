@@ -1,0 +1,51 @@
+"""What the client speaks to: the part of the registry's use cases that both HTTP and the embedded registry offer."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from feature_registry.model import (
+    Datastack,
+    Entry,
+    Event,
+    Found,
+    Grant,
+    MaterializationVersion,
+    Plan,
+    PlanRequest,
+    Registration,
+    Report,
+    Search,
+)
+
+
+class Service(Protocol):
+    """Every method raises the classes of `errors.py`."""
+
+    def register(self, registration: Registration) -> Report: ...
+
+    def preview(self, registration: Registration) -> Report: ...
+
+    def describe(self, table: str) -> Entry: ...
+
+    def search(self, search: Search) -> Found: ...
+
+    def history(self, table: str) -> tuple[Event, ...]: ...
+
+    def edit(self, table: str, changes: dict[str, Any]) -> Entry: ...
+
+    def publish(self, table: str) -> Entry: ...
+
+    def deprecate(self, table: str, reason: str = "", superseded_by: str | None = None) -> Entry: ...
+
+    def plan(self, request: PlanRequest) -> Plan: ...
+
+    def grant(self, id: str) -> Grant: ...
+
+    def mat_versions(self, datastack: str) -> tuple[MaterializationVersion, ...]: ...
+
+    def datastacks(self) -> tuple[Datastack, ...]: ...
+
+    def export(self, name: str) -> str: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,204 @@
+"""A handle of one table version: what is known of it, and the ways to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import PrivateAttr
+
+from feature_registry.client import filters, scan, schemas
+from feature_registry.client.checked import made
+from feature_registry.client.filters import Filter, Where
+from feature_registry.client.service import Service
+from feature_registry.client.text import amount, card
+from feature_registry.errors import Invalid
+from feature_registry.model import Column, Cost, Entry, Event, Mode, Plan, PlanRequest
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+
+class ReadPlan(Plan):
+    """A plan that can be read. Its links are bearer secrets, so its text shows none of them."""
+
+    _filter: Filter = PrivateAttr(default_factory=Filter)
+
+    @classmethod
+    def of(cls, plan: Plan, wanted: Filter) -> ReadPlan:
+        found = cls(**dict(plan))
+        found._filter = wanted
+        return found
+
+    def scan(self) -> pl.LazyFrame:
+        """The wanted rows and columns, on the links of this very plan."""
+        return scan.frame(self, self._filter)
+
+    @property
+    def urls(self) -> list[str]:
+        return scan.urls(self)
+
+    def __str__(self) -> str:
+        return f"{self.entry.ref}: {summary(self.cost)}" + "".join(f"\n  {reason}" for reason in self.why)
+
+    __repr__ = __str__
+
+
+def summary(cost: Cost) -> str:
+    """The cost in one line."""
+    parts = [f"{cost.files:,} of {cost.files_total:,} files", f"{amount(cost.bytes)} of {amount(cost.bytes_total)}"]
+    if cost.rows is not None:
+        parts.append(f"at most {cost.rows:,} rows" if cost.files else "no rows")
+    if cost.price is not None:
+        parts.append(f"price {cost.price:.4g}")
+    if cost.budget_left is not None:
+        parts.append(f"{amount(cost.budget_left)} of the budget left")
+    return ", ".join(parts)
+
+
+class Table:
+    """One table version, pinned to its revision when first used.
+
+    `where` is pyarrow's filters form, `[(column, operator, value), ...]` or a list of such lists of which one must
+    hold, or a Polars expression. A null matches no condition.
+    """
+
+    def __init__(self, service: Service, ref: str, mode: Mode | None = None) -> None:
+        self._service = service
+        self._asked = ref
+        self._mode = mode
+
+    @cached_property
+    def entry(self) -> Entry:
+        return self._service.describe(self._asked)
+
+    @property
+    def ref(self) -> str:
+        """The exact reference, `datastack/name@1507.0`."""
+        return str(self.entry.ref)
+
+    @property
+    def name(self) -> str:
+        return self.entry.table.name
+
+    @property
+    def description(self) -> str:
+        return self.entry.table.description
+
+    @property
+    def rows(self) -> int | None:
+        return self.entry.version.inspection.rows
+
+    @property
+    def bytes(self) -> int:
+        return self.entry.version.inspection.bytes
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """What is said about each stored column, in the table's order."""
+        said = self.entry.table.columns
+        return {field.name: said.get(field.name, Column()) for field in self.entry.version.inspection.fields}
+
+    @cached_property
+    def schema(self) -> pl.Schema:
+        """The types that a reader gets."""
+        return schemas.logical(self.entry.version.inspection)
+
+    def history(self) -> tuple[Event, ...]:
+        return self._service.history(self.ref)
+
+    def plan(
+        self,
+        where: Where = None,
+        columns: Sequence[str] | None = None,
+        *,
+        mode: Mode | None = None,
+        hours: float = 24,
+        dry_run: bool = False,
+    ) -> ReadPlan:
+        """What a read would cost, and the links for it; `dry_run` grants nothing."""
+        inspection = self.entry.version.inspection
+        wanted = filters.build(where, schemas.stored(inspection), inspection.logical_types)
+        request = {
+            "table": self.ref,
+            "columns": self._known(columns),
+            "where": wanted.sent,
+            "mode": mode or self._reading,
+            "hours": hours,
+            "dry_run": dry_run,
+        }
+        return ReadPlan.of(self._service.plan(made(PlanRequest, request)), wanted)
+
+    def scan(self, where: Where = None, columns: Sequence[str] | None = None, **options: Any) -> pl.LazyFrame:
+        """A LazyFrame on the links of a plan that is made now; `options` are those of `plan`."""
+        return self.plan(where, columns, **options).scan()
+
+    def to_polars(self, where: Where = None, columns: Sequence[str] | None = None, **options: Any) -> pl.DataFrame:
+        return self.scan(where, columns, **options).collect()
+
+    def to_arrow(self, where: Where = None, columns: Sequence[str] | None = None, **options: Any) -> pa.Table:
+        from feature_registry.client.frames import arrow
+
+        return arrow(self.to_polars(where, columns, **options))
+
+    def to_pandas(self, where: Where = None, columns: Sequence[str] | None = None, **options: Any) -> pd.DataFrame:
+        """Integers with nulls become pandas' own nullable integers: an id never becomes a float."""
+        from feature_registry.client.frames import pandas
+
+        return pandas(self.to_polars(where, columns, **options))
+
+    def batches(
+        self,
+        where: Where = None,
+        columns: Sequence[str] | None = None,
+        *,
+        rows: int = 65_536,
+        seed: int | None = None,
+        **options: Any,
+    ) -> Iterator[pl.DataFrame]:
+        """Frames of `rows` rows, the last one shorter, in bounded memory.
+
+        With a seed, the files come in an order drawn by it and the rows within each frame are shuffled, the same way
+        every time.
+        """
+        from feature_registry.client.frames import batches
+
+        if rows < 1:
+            raise Invalid("is no number of rows", field="rows", value=rows, expected="1 or more")
+        plan = self.plan(where, columns, **options)
+        return batches(plan, plan._filter, rows, seed)
+
+    def download(self, folder: str | PathLike[str], where: Where = None, progress: bool = True) -> list[Path]:
+        """Whole files that can hold the wanted rows, into a folder that Polars or DuckDB read as it is. Goes on where
+        it was stopped, and does nothing when all is there.
+        """
+        from feature_registry.client.download import download
+
+        return download(self, folder, where, progress)
+
+    @property
+    def _reading(self) -> Mode:
+        """Embedded, local files are read by their paths; what a bucket holds, by URLs that it signs."""
+        if self._mode is not None:
+            return self._mode
+        return "direct" if self.entry.version.inspection.location.scheme == "file" else "urls"
+
+    def _known(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
+        if columns is None:
+            return None
+        wanted = (columns,) if isinstance(columns, str) else tuple(columns)
+        names = [field.name for field in self.entry.version.inspection.fields]
+        for column in wanted:
+            if column not in names:
+                raise Invalid("is no column of the table", field="columns", value=column, expected=names)
+        if len(set(wanted)) != len(wanted) or not wanted:
+            raise Invalid("repeats a column or is empty", field="columns", value=list(wanted), expected=names)
+        return wanted
+
+    def __repr__(self) -> str:
+        return card(self.entry)
