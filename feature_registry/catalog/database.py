@@ -29,10 +29,12 @@ class Database:
             raise Invalid(
                 "is no database URL", field="database", value="(not shown)", expected="sqlite:///path"
             ) from None
+        if address.drivername == "postgresql":
+            address = address.set(drivername="postgresql+psycopg")
         self.sqlite = address.get_backend_name() == "sqlite"
         if self.sqlite and address.database:
             Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-        self.engine = sa.create_engine(url, pool_size=20) if not self.sqlite else sa.create_engine(url)
+        self.engine = sa.create_engine(address) if self.sqlite else sa.create_engine(address, pool_size=20)
         if self.sqlite:
             _prepare_sqlite(self.engine)
         self._migrate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import sqlalchemy as sa
 
@@ -26,6 +27,7 @@ def index(connection: sa.Connection, table_id: int, table: FeatureTable) -> None
         "tags": " ".join(table.tags),
         "owner": owner or "",
     }
+    document = {name: _folded(text) for name, text in document.items()}
     connection.execute(sa.text("DELETE FROM documents WHERE rowid = :id"), {"id": table_id})
     if connection.dialect.name == "sqlite":
         insert = (
@@ -33,8 +35,6 @@ def index(connection: sa.Connection, table_id: int, table: FeatureTable) -> None
             " VALUES (:id, :name, :description, :columns, :tags, :owner)"
         )
     else:
-        # Underscores separate words in FTS5; PostgreSQL's parser keeps some names whole.
-        document = {name: re.sub(r"[\W_]+", " ", text) for name, text in document.items()}
         insert = (
             "INSERT INTO documents (rowid, words) VALUES (:id, setweight(to_tsvector('simple', :name), 'A')"
             " || setweight(to_tsvector('simple', :description || ' ' || :tags), 'B')"
@@ -48,7 +48,7 @@ def matches(connection: sa.Connection, text: str) -> sa.Subquery | None:
 
     None where the text has no word.
     """
-    words = re.findall(r"[^\W_]+", text)
+    words = _folded(text).split()
     if not words:
         return None
     if connection.dialect.name == "sqlite":
@@ -63,3 +63,10 @@ def matches(connection: sa.Connection, text: str) -> sa.Subquery | None:
         )
     statement = sa.text(chosen).bindparams(words=query)
     return statement.columns(rowid=sa.BigInteger, rank=sa.Float).subquery("matches")
+
+
+def _folded(text: str) -> str:
+    """Words between single spaces, without diacritics: the two databases would cut and fold them differently."""
+    decomposed = unicodedata.normalize("NFKD", text)
+    plain = "".join(each for each in decomposed if not unicodedata.combining(each))
+    return re.sub(r"[\W_]+", " ", plain)

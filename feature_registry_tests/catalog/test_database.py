@@ -24,6 +24,14 @@ class TestSqlite(CatalogContract):
         opened.close()
 
 
+class TestPostgresql(CatalogContract):
+    @pytest.fixture
+    def database(self, postgresql: str) -> Iterator[Database]:
+        opened = Database(postgresql)
+        yield opened
+        opened.close()
+
+
 def test_the_migrations_make_what_the_schema_says(tmp_path: Path) -> None:
     opened = Database(f"sqlite:///{tmp_path / 'catalog.db'}")
     with opened.read() as connection:

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from feature_registry import policy
+from feature_registry.errors import Denied, Exhausted
+from feature_registry.location import Location
+
+
+def test_a_budget_refuses_the_request_that_crosses_the_line_and_says_what_is_left() -> None:
+    assert policy.budget_left(None, 5) is None
+    assert policy.budget_left(10, 4) == 6
+    assert policy.budget_left(10, 40) == 0
+    policy.check_budget(6, 6)
+    policy.check_budget(10**18, None)
+    with pytest.raises(Exhausted) as raised:
+        policy.check_budget(7, 6)
+    assert (raised.value.value, raised.value.expected) == (7, "at most 6")
+
+
+@pytest.mark.parametrize(
+    ("place", "inside"),
+    [("s3://b/a", True), ("s3://b/a/c", True), ("s3://b/ab", False), ("s3://b", False), ("gs://b/a", False)],
+)
+def test_a_caller_over_http_registers_below_the_prefixes_only(place: str, inside: bool) -> None:
+    policy.check_place(Location(place), None)
+    if inside:
+        policy.check_place(Location(place), (Location("s3://b/a"),))
+    else:
+        with pytest.raises(Denied, match="prefix|outside"):
+            policy.check_place(Location(place), (Location("s3://b/a"),))
+
+
+def test_a_price_is_of_ten_to_the_nine_bytes() -> None:
+    assert policy.price(2_000_000_000, 0.1) == pytest.approx(0.2)
+    assert policy.price(5, None) is None
