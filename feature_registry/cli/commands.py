@@ -1,0 +1,82 @@
+"""What every command shares: the application, its errors, its client."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from feature_registry import __version__
+from feature_registry.client import FeatureRegistry
+from feature_registry.errors import RegistryError
+
+_LINK = re.compile(r"(/v1/links/)[^/\s'\"]+|([?&](?:X-[A-Za-z-]+|signature|sig|token)=)[^&\s'\"]+", re.IGNORECASE)
+
+
+class Commands(TyperGroup):
+    """Commands whose errors are one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (RegistryError, ImportError, OSError) as wrong:
+            message = str(wrong)
+        except Exception as wrong:
+            if not type(wrong).__module__.startswith(("polars", "httpx")):
+                raise
+            message = f"the read failed: {wrong}"
+        # An engine's message may hold a link, which is a secret.
+        line = " ".join(_LINK.sub(r"\1\2...", message).split())
+        typer.echo(f"error: {line}", err=True)
+        raise typer.Exit(1)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # they may be secrets
+    help="Finds feature tables, reads them, and registers them.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    context: typer.Context,
+    server: Annotated[
+        str | None,
+        typer.Option(help="Address of the registry's API; unset: FEATURE_REGISTRY_SERVER, else the embedded registry."),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it.")] = False,
+) -> None:
+    context.obj = server
+
+
+def opened(context: typer.Context, datastack: str | None = None, mat_version: Any = None) -> FeatureRegistry:
+    """The client that the command works with, closed when the command ends."""
+    registry = FeatureRegistry(datastack, mat_version, server=context.obj)
+    context.call_on_close(registry.close)
+    return registry
+
+
+def version_of(text: str | None) -> Any:
+    """A materialization version as typed: a number, `latest` or `unversioned`."""
+    if text is None or text in ("latest", "unversioned"):
+        return text
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise typer.BadParameter(f"{text!r} is no materialization version; a number, latest or unversioned")
+    return int(text)
+
+
+def quiet() -> bool:
+    """Whether nobody watches: then no progress bar is drawn."""
+    return not os.isatty(2)

@@ -1,0 +1,48 @@
+"""Commands that run something: up and demo."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from feature_registry.cli.commands import app
+from feature_registry.errors import Invalid
+from feature_registry.settings import Settings
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@app.command()
+def up(
+    host: Annotated[str | None, typer.Option(help="Where to listen.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Of the API; 0: any free one.")] = None,
+    file_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Of the file server; 0: any free one.")
+    ] = None,
+    dagster: Annotated[bool, typer.Option("--dagster/--no-dagster", help="Run the Dagster UI and daemon too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Listen on other hosts' interfaces too.")] = False,
+) -> None:
+    """Run the API and the file server until stopped."""
+    said = {"host": host, "port": port, "file_port": file_port}
+    settings = Settings(**{name: value for name, value in said.items() if value is not None})  # type: ignore[arg-type]
+    if settings.host not in LOOPBACK and not force:
+        raise Invalid(
+            "is open to others, and nobody has to log in",
+            field="host",
+            value=settings.host,
+            expected="127.0.0.1, or --force",
+        )
+    from feature_registry.cli.supervisor import run
+
+    raise typer.Exit(run(settings, dagster))
+
+
+@app.command()
+def demo() -> None:
+    """Make a small synthetic cortex, its feature tables, and read them as an analyst would."""
+    try:
+        from feature_registry.demo import run
+    except ModuleNotFoundError as missing:
+        raise ImportError(f"the demo needs {missing.name!r}: pip install 'feature-registry[demo]'") from missing
+    raise typer.Exit(run())

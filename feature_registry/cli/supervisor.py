@@ -1,0 +1,146 @@
+"""The API and the file server, each in a thread, and Dagster as a child; all end together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from feature_registry.errors import Unavailable
+from feature_registry.settings import Settings
+
+FILE_LOG = "file_server.log"
+STARTED_WITHIN = 60  # seconds
+STOPPED_WITHIN = 20
+
+
+def run(settings: Settings, dagster: bool) -> int:
+    """Runs until SIGINT or SIGTERM (exit code 0), or until one of them ends by itself (1)."""
+    try:
+        import uvicorn
+
+        from feature_registry.api import create_app
+        from feature_registry.registry import Registry
+        from feature_registry.storage.file.server import create_app as create_file_app
+    except ModuleNotFoundError as missing:
+        raise ImportError(f"`up` needs {missing.name!r}: pip install 'feature-registry[server]'") from missing
+    stop = threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(_signals(stop))
+        api = stack.enter_context(_bound(settings.host, settings.port, "port"))
+        files = stack.enter_context(_bound(settings.host, settings.file_port, "file_port"))
+        settings = _with_ports(settings, api.getsockname()[1], files.getsockname()[1])
+        settings.home.mkdir(parents=True, exist_ok=True)
+        registry = Registry(settings)
+        stack.callback(registry.close)
+        parts = [
+            stack.enter_context(_served(uvicorn, create_app(registry), api)),
+            stack.enter_context(_served(uvicorn, create_file_app(settings, settings.home / FILE_LOG), files)),
+        ]
+        child = stack.enter_context(_dagster(settings)) if dagster else None
+        _announce(settings, dagster)
+        while not stop.wait(0.2):
+            if not all(part.is_alive() for part in parts) or (child is not None and child.poll() is not None):
+                typer.echo("a part ended by itself; the others are stopped", err=True)
+                return 1
+        typer.echo("stopping", err=True)
+    return 0
+
+
+def _announce(settings: Settings, dagster: bool) -> None:
+    typer.echo(f"API          {settings.api_address}  (its documentation: {settings.api_address}/docs)")
+    typer.echo(f"file server  {settings.file_address}")
+    if dagster:
+        typer.echo(f"Dagster      http://{settings.host}:{settings.dagster_port}")
+    typer.echo(f"home         {settings.home.absolute()}")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def _bound(host: str, port: int, field: str) -> Iterator[socket.socket]:
+    """A listening socket, so that the port is ours before anything is started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(2048)
+        except OSError as taken:
+            option = f"another --{field.replace('_', '-')}"
+            raise Unavailable(f"cannot be used: {taken.strerror}", field=field, value=port, expected=option) from None
+        yield listener
+
+
+def _with_ports(settings: Settings, port: int, file_port: int) -> Settings:
+    """The settings with the ports that were really got."""
+    return settings.model_copy(update={"port": port, "file_port": file_port})
+
+
+@contextmanager
+def _served(uvicorn: Any, application: Any, listener: socket.socket) -> Iterator[threading.Thread]:
+    config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    until = time.monotonic() + STARTED_WITHIN
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > until:
+            raise Unavailable("a server did not start", field="port", value=listener.getsockname()[1])
+        time.sleep(0.01)
+    try:
+        yield thread
+    finally:
+        server.should_exit = True
+        thread.join(STOPPED_WITHIN)
+
+
+@contextmanager
+def _dagster(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """`dagster dev`, in a session of its own so that all of its processes can be stopped."""
+    what = ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "feature_registry.definitions"]
+    address = ["-h", settings.host, "-p", str(settings.dagster_port)]
+    said = {"home": settings.home.absolute(), "host": settings.host, "port": settings.port}
+    environment = os.environ | {f"FEATURE_REGISTRY_{name.upper()}": str(value) for name, value in said.items()}
+    environment["FEATURE_REGISTRY_FILE_PORT"] = str(settings.file_port)
+    if find_spec("dagster") is None:
+        raise ImportError("Dagster is missing: pip install 'feature-registry[pipeline]'")
+    command = [sys.executable, "-m", "dagster", "dev", *what, *address]
+    child = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603 - nobody else's words
+    try:
+        yield child
+    finally:
+        for step in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if not _signalled(child, step):
+                break
+
+
+def _signalled(child: subprocess.Popen[bytes], step: signal.Signals) -> bool:
+    """Whether it still runs after the signal and some time to end."""
+    if child.poll() is None:
+        os.killpg(child.pid, step)
+        try:
+            child.wait(STOPPED_WITHIN)
+        except subprocess.TimeoutExpired:
+            return True
+    return False
