@@ -1,6 +1,7 @@
 """The formats: one module a format, `formats/NAME.py` is the format `NAME`. Each offers a `Format` named `Layout`.
 
-To add one, add its module and run the contract suite `feature_registry_tests/contracts/formats.py` over it.
+To add one, add its module and run the contract suite `feature_registry_tests/contracts/formats.py` over it. Modules
+that begin with an underscore are what several formats consist of.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Format(Protocol):
 
 
 def names() -> list[str]:
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
 def get(name: str) -> Format:
