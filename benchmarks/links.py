@@ -35,7 +35,14 @@ def main() -> None:
             ids.write_parquet(data / f"part-{number:05}.parquet")
         with running(home, allowed=Path(folder)) as servers:
             registry = Registry(servers.settings)
-            said = Registration(location=Location(data), datastack="bench", name="many", publish=True)
+            said = Registration(
+                location=Location(data),
+                datastack="bench",
+                name="many",
+                description="A benchmark.",
+                owner="bench",
+                publish=True,
+            )
             registration = timed(lambda: registry.register(said))
             table = FeatureRegistry("bench", server=servers.settings.api_address).table("many@unversioned")
             half = [("id", ">=", files * ROWS_PER_FILE // 2)]

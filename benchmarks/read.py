@@ -118,7 +118,14 @@ def main() -> None:
         print(f"# {sum(path.stat().st_size for path in files):,} bytes of Parquet")
         with running(home, allowed=Path(folder)) as servers:
             registry = Registry(servers.settings)
-            said = Registration(location=Location(data), datastack="bench", name="synapses", publish=True)
+            said = Registration(
+                location=Location(data),
+                datastack="bench",
+                name="synapses",
+                description="A benchmark.",
+                owner="bench",
+                publish=True,
+            )
             registry.register(said)
             store = open_store(Location(data), servers.settings)
             urls = [store.sign(Location(path), timedelta(hours=4)) for path in files]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
@@ -36,13 +38,9 @@ class Servers:
         time.sleep(0.05)  # the last line is written after the last byte was sent
         with self.log.open() as lines:
             lines.seek(self._read)
-            sent = sum(bytes_of(line) for line in lines.readlines())
+            sent: int = sum(json.loads(line)["bytes"] for line in lines.readlines())
             self._read = lines.tell()
         return sent
-
-
-def bytes_of(line: str) -> int:
-    raise NotImplementedError
 
 
 def free_port() -> int:
@@ -99,16 +97,17 @@ def log_of(settings: Settings) -> Path:
 
 def main() -> None:
     settings = Settings()
+    app: Any
     if sys.argv[1] == "api":
         from feature_registry.api import create_app
         from feature_registry.registry import Registry
 
-        uvicorn.run(create_app(Registry(settings)), host=settings.host, port=settings.port, log_level="warning")
+        app, port = create_app(Registry(settings)), settings.port
     else:
         from feature_registry.storage.file.server import create_app as create_file_app
 
-        app = create_file_app(settings, log_of(settings))
-        uvicorn.run(app, host=settings.host, port=settings.file_port, log_level="warning")
+        app, port = create_file_app(settings, log_of(settings)), settings.file_port
+    uvicorn.run(app, host=settings.host, port=port, log_level="warning", access_log=False)
 
 
 if __name__ == "__main__":
