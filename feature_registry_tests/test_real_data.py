@@ -42,10 +42,8 @@ def position(name: str) -> Column:
 
 
 def node(name: str) -> Column:
-    level = "root_id" if "root" in name else "supervoxel_id"
-    return Column(
-        f"The {level} at the {name.split('_')[0]}synaptic point", type="int64", kind=SegmentationNode(level=level)
-    )
+    side, level = name[: name.index("_")], "root_id" if "root" in name else "supervoxel_id"
+    return Column(f"The {level} at the {side}synaptic point", type="int64", kind=SegmentationNode(level=level))
 
 
 def microns() -> pl.LazyFrame:
