@@ -4,62 +4,56 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import httpx
-
+from feature_registry.cli.supervisor import FILE_LOG
 from feature_registry.errors import Unavailable
 
-STARTED_WITHIN = 60  # seconds
-STOPPED_WITHIN = 10
+STOPPED_WITHIN = 20  # seconds
+
+
+def file_log(home: Path) -> Path:
+    """Where the file server writes a line for each request."""
+    return home / FILE_LOG
 
 
 @contextmanager
-def serving(home: Path, allowed: Path, **settings: object) -> Iterator[str]:
-    """The address of the API while it runs. The server's own words go to `home/server.log`."""
-    port, file_port = free_ports(2)
-    address = f"http://127.0.0.1:{port}"
-    said = {"home": home, "port": port, "file_port": file_port, "allowed_prefixes": json.dumps([str(allowed)])}
-    environment = os.environ | {
-        f"FEATURE_REGISTRY_{name.upper()}": str(value) for name, value in (said | settings).items()
-    }
-    with (home / "server.log").open("ab") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "feature_registry", "up"], env=environment, stdout=log, stderr=log
+def serving(home: Path, allowed: Path, **settings: Any) -> Iterator[str]:
+    """The address of the API while `feature-registry up` runs with these settings."""
+    said = {"home": home, "allowed_prefixes": json.dumps([str(allowed)]), **settings}
+    environment = os.environ | {f"FEATURE_REGISTRY_{name.upper()}": str(value) for name, value in said.items()}
+    command = [sys.executable, "-m", "feature_registry", "up", "--port", "0", "--file-port", "0"]
+    with (home / "up.log").open("w") as log:
+        child = subprocess.Popen(  # noqa: S603 - nobody else's words
+            command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
         )
     try:
-        _wait(child, [f"{address}/health", f"http://127.0.0.1:{file_port}/"], home / "server.log")
-        yield address
+        yield _announced(child, home / "up.log")
     finally:
-        child.terminate()
-        try:
-            child.wait(STOPPED_WITHIN)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        _stop(child)
 
 
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in held]
+def _announced(child: subprocess.Popen[str], log: Path) -> str:
+    """The first address that it prints, which is the API's, once it listens."""
+    found = re.search(r"http://\S+", child.stdout.readline() if child.stdout else "")
+    if found is None:
+        said = log.read_text().strip().splitlines()
+        raise Unavailable(
+            "did not start", field="server", value=said[-1] if said else "nothing said", expected=str(log)
+        )
+    return found.group()
 
 
-def _wait(child: subprocess.Popen[bytes], addresses: list[str], log: Path) -> None:
-    until = time.monotonic() + STARTED_WITHIN
-    while addresses:
-        try:
-            httpx.get(addresses[0], timeout=5)
-            addresses = addresses[1:]
-        except httpx.TransportError:
-            if child.poll() is not None or time.monotonic() > until:
-                raise Unavailable("did not start", field="server", value=addresses[0], expected=f"see {log}") from None
-            time.sleep(0.05)
+def _stop(child: subprocess.Popen[str]) -> None:
+    child.terminate()
+    try:
+        child.wait(STOPPED_WITHIN)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -12,12 +13,13 @@ from feature_registry.demo import database, outside, pipeline
 from feature_registry.demo.cortex import DATASTACK, VERSIONS, Size, build
 from feature_registry.demo.refusals import SIGNATURE_SECONDS, refusals
 from feature_registry.demo.report import say
-from feature_registry.demo.servers import serving
+from feature_registry.demo.servers import file_log, serving
 from feature_registry.settings import Settings
 
 
 def run() -> int:
     """The exit code: 0 if every job was done and every refusal was one."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the servers are stopped
     begun = time.perf_counter()
     home = Settings().home.absolute()
     folder = database.folder()
@@ -60,7 +62,8 @@ def register(address: str, folder: Path) -> None:
 def work(address: str, home: Path) -> int:
     """The jobs, in a process of their own that knows nothing but the address (and the log, to count the bytes)."""
     command = [sys.executable, "-m", "feature_registry.demo.use_cases", "--server", address]
-    return subprocess.run([*command, "--log", str(home / LOG)], check=False).returncode
+    command += ["--log", str(file_log(home))]
+    return subprocess.run(command, check=False).returncode  # noqa: S603 - nobody else's words
 
 
 def refuse(home: Path, folder: Path) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from dagster import DagsterInstance
 
 from feature_registry.demo import database, laboratory, outside, pipeline, use_cases
 from feature_registry.demo.cortex import DATASTACK, LATEST, RESOLUTION, VERSIONS, Cortex, Size, build
@@ -28,7 +29,7 @@ def registry_at(request: pytest.FixtureRequest, made: Any) -> Open:
         return made.client(DATASTACK, mat_version=mat_version)
 
     def embedded(mat_version: int) -> Any:
-        return FeatureRegistry(DATASTACK, mat_version=mat_version, registry=made.registry)
+        return FeatureRegistry(DATASTACK, mat_version=mat_version, server=made.registry)
 
     return over_http if request.param == "over HTTP" else embedded
 
@@ -41,9 +42,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         environment.setenv("FEATURE_REGISTRY_HOME", str(home))
         database.write(database.folder(), CORTEX)
         outside.write(database.folder(), CORTEX)
-        pipeline.materialize(VERSIONS)
+        with DagsterInstance.ephemeral() as instance:
+            assert [len(each.tables) for each in pipeline.materialize(VERSIONS, instance)] == [8, 8, 8]
+            assert all(each.skipped for each in pipeline.materialize(VERSIONS, instance))
         with deployed(home, allowed_prefixes=(str(home / "cortex"),)) as installation:
-            outside.register(installation.client(DATASTACK), home / "cortex")
+            client = installation.client(DATASTACK)
+            assert [each.created for each in outside.register(client, home / "cortex")] == [True] * 4
+            assert [each.created for each in outside.register(client, home / "cortex")] == [False] * 4
             yield installation
 
 
