@@ -1,0 +1,250 @@
+"""Writes a stream of Arrow batches into Parquet data files, which several formats consist of."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from feature_registry.errors import Invalid
+from feature_registry.formats import WriteOptions
+from feature_registry.formats._sorting import sorted_batches
+from feature_registry.location import Location
+from feature_registry.storage import Store
+
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+PENDING = 512 << 20
+"""Bytes of rows that may wait for the row groups of their partitions to fill."""
+OPEN_FILES = 256
+
+Partition = dict[str, str | None]
+Key = tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file that was written. `path` is the literal key below the table's location."""
+
+    path: str
+    size: int
+    footer: pq.FileMetaData
+    partition: Partition = field(default_factory=dict)
+
+
+def write_files(
+    store: Store,
+    location: Location,
+    data: pa.RecordBatchReader,
+    options: WriteOptions,
+    *,
+    suffix: str = "",
+    at_least_one: bool = False,
+) -> list[DataFile]:
+    """Writes zstd Parquet files in Hive folders; removes them if it fails half-way.
+
+    `suffix` is part of the files' names, so that two writers of one table never share a file. `at_least_one`: a table
+    without rows becomes a file without rows, whose partition values are null.
+    """
+    partition_types(data.schema, options.partition_by)
+    if options.sort_by:
+        data = sorted_batches(data, options.sort_by)
+    writer = Writer(store, location, data.schema, options, suffix)
+    try:
+        for batch in data:
+            for partition, rows in _split(pa.Table.from_batches([batch]), options.partition_by):
+                writer.add(partition, rows)
+        if at_least_one and not writer.begun:
+            writer.add(dict.fromkeys(options.partition_by), data.schema.empty_table())
+        return writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
+
+
+class Writer:
+    """All open files of a table that is being written. The least recently used ones are ended when they are many."""
+
+    def __init__(
+        self, store: Store, location: Location, schema: pa.Schema, options: WriteOptions, suffix: str = ""
+    ) -> None:
+        self._location = location
+        self._system, self._to_path = store.filesystem()
+        names = [name for name in schema.names if name not in options.partition_by]
+        metadata = (schema.metadata or {}) | {key.encode(): text.encode() for key, text in options.metadata.items()}
+        self._schema = pa.schema([schema.field(name) for name in names], metadata=metadata)
+        self._options = options
+        self._suffix = suffix
+        self._parts: dict[Key, Part] = {}
+        self._numbers: dict[Key, int] = {}
+        self._files: list[DataFile] = []
+        self.begun: list[str] = []
+
+    def add(self, partition: Partition, rows: pa.Table) -> None:
+        """Appends rows to the partition; without rows, only makes sure that it has a file."""
+        key = tuple(partition.values())
+        rows = rows.select(self._schema.names).replace_schema_metadata(self._schema.metadata)
+        while True:
+            part = self._parts.pop(key, None) or self._begin(partition)
+            self._parts[key] = part  # the last one is the one used last
+            now = rows.slice(0, part.rows_left)
+            part.add(now)
+            if part.rows_left == 0:
+                self._end(key)
+            rows = rows.slice(len(now))
+            if not len(rows):
+                break
+        self._relieve()
+
+    def close(self) -> list[DataFile]:
+        for key in list(self._parts):
+            self._end(key)
+        return sorted(self._files, key=lambda file: file.path)
+
+    def abandon(self) -> None:
+        """Removes what was written."""
+        for part in self._parts.values():
+            part.sink.close()
+        for path in self.begun:
+            self._system.delete_file(self._to_path(self._location.joined(path)))
+
+    def _relieve(self) -> None:
+        if len(self._parts) > OPEN_FILES:
+            self._end(next(iter(self._parts)))
+        if len(self._parts) > 1:
+            while sum(part.pending_bytes for part in self._parts.values()) > PENDING:
+                max(self._parts.values(), key=lambda part: part.pending_bytes).flush()
+
+    def _begin(self, partition: Partition) -> Part:
+        key = tuple(partition.values())
+        number = self._numbers.get(key, 0)
+        self._numbers[key] = number + 1
+        folder = "".join(f"{hive_segment(name, value)}/" for name, value in partition.items())
+        path = f"{folder}part-{number:05}{self._suffix}.parquet"
+        target = self._to_path(self._location.joined(path))
+        if isinstance(self._system, fs.LocalFileSystem):  # a bucket has no folders
+            self._system.create_dir(target.rsplit("/", 1)[0])
+        self.begun.append(path)
+        return Part(path, partition, self._system.open_output_stream(target), self._schema, self._options)
+
+    def _end(self, key: Key) -> None:
+        self._files.append(self._parts.pop(key).close())
+
+
+class Part:
+    """One open file. Rows wait until they fill a row group."""
+
+    def __init__(
+        self, path: str, partition: Partition, sink: pa.NativeFile, schema: pa.Schema, options: WriteOptions
+    ) -> None:
+        self.sink = sink
+        self.rows_left = options.rows_per_file
+        self.pending_bytes = 0
+        self._path = path
+        self._partition = partition
+        self._rows_per_group = options.rows_per_group
+        self._pending = schema.empty_table()
+        self._footers: list[pq.FileMetaData] = []
+        # A dictionary of ids is four times slower to write than plain values and, once compressed, not smaller.
+        texts = [column.name for column in schema if _is_text(column.type)]
+        self._writer = pq.ParquetWriter(
+            sink, schema, compression="zstd", use_dictionary=texts, metadata_collector=self._footers
+        )
+
+    def add(self, rows: pa.Table) -> None:
+        self.rows_left -= len(rows)
+        self._pending = pa.concat_tables([self._pending, rows])
+        while len(self._pending) >= self._rows_per_group:
+            self._write(self._rows_per_group)
+        self.pending_bytes = self._pending.nbytes
+
+    def flush(self) -> None:
+        """Writes a small row group, to free the memory."""
+        self._write(len(self._pending))
+
+    def close(self) -> DataFile:
+        if len(self._pending):
+            self.flush()
+        self._writer.close()
+        size = self.sink.tell()
+        self.sink.close()
+        return DataFile(self._path, size, self._footers[0], self._partition)
+
+    def _write(self, rows: int) -> None:
+        self._writer.write_table(self._pending.slice(0, rows), row_group_size=rows)
+        self._pending = self._pending.slice(rows)
+        self.pending_bytes = 0
+
+
+_STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return any(test(kind) for test in (*_STRINGS, pa.types.is_binary, pa.types.is_dictionary))
+
+
+# ---------------------------------------------------------------------------------------------------- partitions
+
+
+def hive_segment(name: str, value: str | None) -> str:
+    return f"{quote(name, safe='')}={NULL_PARTITION if value is None else quote(value, safe='')}"
+
+
+def partition_texts(values: pa.Array) -> pa.Array:
+    """Typed partition values as Hive and Delta spell them."""
+    if pa.types.is_timestamp(values.type):
+        values = values.cast(pa.timestamp(values.type.unit))
+    return values.cast(pa.string())
+
+
+def partition_types(schema: pa.Schema, names: tuple[str, ...]) -> dict[str, pa.DataType]:
+    """The plain types of partition columns. Raises `Invalid` for those that a folder's name cannot hold."""
+    types = {}
+    for name in names:
+        index = schema.get_field_index(name)
+        if index < 0:
+            raise Invalid("is no column", field="partition_by", value=name, expected=schema.names)
+        kind = schema.field(index).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if any(test(kind) for test in _STRINGS):
+            kind = pa.string()
+        elif not any(test(kind) for test in (pa.types.is_integer, pa.types.is_boolean, pa.types.is_date32)):
+            expected = "integers, strings, booleans or dates"
+            raise Invalid(f"is of type {kind}", field="partition_by", value=name, expected=expected)
+        types[name] = kind
+    if names and len(names) == len(schema.names):
+        raise Invalid("are all columns", field="partition_by", value=names, expected="a column that is left")
+    return types
+
+
+def _split(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[Partition, pa.Table]]:
+    """The rows of each combination of partition values, in their order."""
+    if not len(table):
+        return
+    if not names:
+        yield {}, table
+        return
+    group = np.zeros(len(table), np.int64)
+    texts = {}
+    for name in names:
+        column = table[name].combine_chunks()
+        plain = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+        texts[name] = partition_texts(plain)
+        codes = plain.dictionary_encode(null_encoding="encode").indices
+        group = group * (len(table) + 1) + codes.to_numpy()
+        group = np.unique(group, return_inverse=True)[1]
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    ordered = table.take(pa.array(order))
+    for start, end in itertools.pairwise([*starts.tolist(), len(table)]):
+        rows = ordered.slice(start, end - start)
+        partition = {name: texts[name][order[start]].as_py() for name in names}
+        for name, value in partition.items():
+            if value in ("", NULL_PARTITION):
+                raise Invalid("cannot be the name of a folder", field=name, value=value, expected="a text, or null")
+        yield partition, rows

@@ -1,0 +1,183 @@
+"""What is said of data files: their statistics as a manifest, and the inspection around it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feature_registry.errors import Invalid
+from feature_registry.formats import Inspected
+from feature_registry.location import Location
+from feature_registry.model import Inspection, StoredField
+
+_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+_NANOSECONDS |= {"milliseconds": 10**6, "microseconds": 10**3, "nanoseconds": 1}
+Bounds = tuple[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a format found out about a table, beside its manifest."""
+
+    location: Location
+    format: str
+    schema: pa.Schema
+    fingerprint: str
+    snapshot: str | None = None
+    partition_columns: tuple[str, ...] = ()
+
+
+def inspected(seen: Seen, manifest: pa.Table) -> Inspected:
+    rows = manifest["rows"]
+    schema = without_pandas(seen.schema)
+    inspection = Inspection(
+        location=seen.location,
+        format=seen.format,
+        snapshot=seen.snapshot,
+        fields=tuple(StoredField(name=each.name, type=str(each.type), nullable=each.nullable) for each in schema),
+        arrow_schema=encoded(schema),
+        partition_columns=seen.partition_columns,
+        rows=None if rows.null_count else pc.sum(rows, min_count=0).as_py(),
+        bytes=pc.sum(manifest["size"], min_count=0).as_py(),
+        files=len(manifest),
+        fingerprint=seen.fingerprint,
+    )
+    return Inspected(inspection, manifest)
+
+
+def encoded(schema: pa.Schema) -> str:
+    """base64 of an IPC stream without rows."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema):
+        pass
+    return base64.b64encode(sink.getvalue()).decode()
+
+
+def decoded(arrow_schema: str) -> pa.Schema:
+    return pa.ipc.open_stream(base64.b64decode(arrow_schema)).schema
+
+
+def without_pandas(schema: pa.Schema) -> pa.Schema:
+    """pandas' own metadata speaks of an index that nobody asked for."""
+    return schema.with_metadata({key: text for key, text in (schema.metadata or {}).items() if key != b"pandas"})
+
+
+def fingerprint(paths: Sequence[str], *columns: Sequence[Any]) -> str:
+    """A hash over the files, sorted by path."""
+    lines = sorted(zip(paths, *columns, strict=True))
+    return f"sha256:{hashlib.sha256(repr(lines).encode()).hexdigest()}"
+
+
+def unified(paths: Sequence[str], schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """One schema for all files; a column that some lack may be null. Raises `Invalid` for two types of one column."""
+    first = schemas[0]
+    if all(schema.equals(first) for schema in schemas):
+        return first
+    fields: dict[str, pa.Field] = {}
+    for path, schema in zip(paths, schemas, strict=True):
+        for each in schema:
+            known = fields.setdefault(each.name, each)
+            if known.type != each.type and _plain(known.type) != _plain(each.type):
+                message = f"has the column {each.name!r} as {each.type}"
+                raise Invalid(message, field="file", value=path, expected=f"{known.type}, as in the files before")
+            if known.type != each.type:
+                fields[each.name] = known.with_type(_plain(known.type))
+            if each.nullable:
+                fields[each.name] = fields[each.name].with_nullable(True)
+    lacking = {name for name in fields for schema in schemas if schema.get_field_index(name) < 0}
+    return pa.schema([each.with_nullable(each.nullable or each.name in lacking) for each in fields.values()])
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type without its encoding."""
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_large_list(kind):
+        return pa.list_(_plain(kind.value_type))
+    return pa.list_(_plain(kind.value_type)) if pa.types.is_list(kind) else kind
+
+
+def has_statistics(kind: pa.DataType) -> bool:
+    """Whether statistics of the type are of use. Those of floats do not say whether NaN is among the values."""
+    tests: tuple[Callable[[pa.DataType], bool], ...] = (
+        pa.types.is_integer,
+        pa.types.is_boolean,
+        pa.types.is_decimal,
+        pa.types.is_timestamp,
+        pa.types.is_date,
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+    )
+    return any(test(kind) for test in tests)
+
+
+def footer_statistics(footers: Sequence[pq.FileMetaData], schema: pa.Schema) -> dict[str, pa.Array]:
+    """The manifest's statistics columns, a value a file, combined over its row groups.
+
+    A bound that a row group lacks is null, unless all of the row group is null.
+    """
+    # A name with a dot is a field of a struct, or a column, and the footer does not say which.
+    names = [each.name for each in schema if has_statistics(each.type) and "." not in each.name]
+    places = [{footer.schema.column(i).path: i for i in range(footer.num_columns)} for footer in footers]
+    columns: dict[str, pa.Array] = {}
+    for name in names:
+        kind = schema.field(name).type
+        found = [_combined(footer, place.get(name), kind) for footer, place in zip(footers, places, strict=True)]
+        low, high, nulls = zip(*found, strict=True) if found else ((), (), ())
+        columns[f"min.{name}"] = pa.array(low, kind)
+        columns[f"max.{name}"] = pa.array(high, kind)
+        columns[f"nulls.{name}"] = pa.array(nulls, pa.int64())
+    return columns
+
+
+def _combined(footer: pq.FileMetaData, column: int | None, kind: pa.DataType) -> tuple[Any, Any, int | None]:
+    """Smallest and largest value and number of nulls of a column in one file; None where unknown."""
+    if column is None:  # the file is older than the column
+        return None, None, footer.num_rows
+    low, high, nulls, known = [], [], 0, True
+    counted = True
+    for number in range(footer.num_row_groups):
+        chunk = footer.row_group(number).column(column)
+        found = chunk.statistics
+        if found is None or not found.has_null_count:
+            counted = False
+        else:
+            nulls += found.null_count
+        if found is not None and found.has_min_max:
+            bounds = _bounds(found, kind)
+            known = known and bounds is not None
+            if bounds is not None:
+                low.append(bounds[0])
+                high.append(bounds[1])
+        elif found is None or not found.has_null_count or found.null_count != chunk.num_values:
+            known = False
+    if not known or not low:
+        return None, None, nulls if counted else None
+    return min(low), max(high), nulls if counted else None
+
+
+def _bounds(found: pq.Statistics, kind: pa.DataType) -> Bounds | None:
+    if pa.types.is_timestamp(kind):
+        unit = json.loads(found.logical_type.to_json()).get("timeUnit")
+        if unit not in _NANOSECONDS:
+            return None
+        factor, divisor = _NANOSECONDS[unit], _NANOSECONDS[kind.unit]
+        return found.min_raw * factor // divisor, -(-found.max_raw * factor // divisor)
+    try:
+        return found.min, found.max
+    except (UnicodeDecodeError, NotImplementedError):
+        return None

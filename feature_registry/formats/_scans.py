@@ -1,0 +1,89 @@
+"""A Polars frame over the Parquet files of a table, with partition columns and logical types."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+import polars as pl
+
+from feature_registry.formats._data_files import NULL_PARTITION, Partition
+from feature_registry.formats._manifests import decoded
+from feature_registry.location import Location
+from feature_registry.model import Inspection
+from feature_registry.model.logical_types import polars_type
+from feature_registry.storage import Store
+
+_LENIENT = pl.ScanCastOptions(
+    integer_cast="upcast",
+    float_cast="upcast",
+    datetime_cast=["nanosecond-downcast", "convert-timezone"],
+    missing_struct_fields="insert",
+    extra_struct_fields="ignore",
+    categorical_to_string="allow",
+)
+
+
+def scan_files(
+    store: Store, inspection: Inspection, files: list[Location], partitions: list[Partition]
+) -> pl.LazyFrame:
+    """The columns of the inspection's schema, in its order; an absent column of an older file is null."""
+    empty = pl.from_arrow(decoded(inspection.arrow_schema).empty_table())
+    assert isinstance(empty, pl.DataFrame)
+    types = dict(empty.schema)
+    if not files:
+        return _cast(pl.LazyFrame(schema=types), inspection)
+    names = inspection.partition_columns
+    stored = {name: kind for name, kind in types.items() if name not in names}
+    above = _hive(inspection.location)
+    shaped = all(_hive(file) == above | partition for file, partition in zip(files, partitions, strict=True))
+    if not names:
+        frame = _scan(store, files, stored)
+    elif shaped and not above.keys() & types.keys():
+        hive_schema = dict.fromkeys(above, pl.String()) | {name: types[name] for name in names}
+        frame = _scan(store, files, stored, hive_schema)
+    else:
+        frame = _spelled_out(store, files, partitions, stored, {name: types[name] for name in names})
+    return _cast(frame.select(list(types)), inspection)
+
+
+def _cast(frame: pl.LazyFrame, inspection: Inspection) -> pl.LazyFrame:
+    return frame.with_columns(pl.col(name).cast(polars_type(kind)) for name, kind in inspection.logical_types.items())
+
+
+def _scan(
+    store: Store, files: list[Location], stored: dict[str, Any], hive_schema: dict[str, Any] | None = None
+) -> pl.LazyFrame:
+    return pl.scan_parquet(
+        [store.uri(file) for file in files],
+        schema=stored,
+        glob=False,
+        hive_partitioning=hive_schema is not None,
+        hive_schema=hive_schema,
+        missing_columns="insert",
+        extra_columns="ignore",
+        cast_options=_LENIENT,
+        storage_options=store.options() or None,
+    )
+
+
+def _spelled_out(
+    store: Store, files: list[Location], partitions: list[Partition], stored: dict[str, Any], types: dict[str, Any]
+) -> pl.LazyFrame:
+    """For files whose folders do not say their partition, or say it beside folders of the same name further up."""
+    groups: dict[tuple[str | None, ...], list[Location]] = {}
+    for file, partition in zip(files, partitions, strict=True):
+        groups.setdefault(tuple(partition[name] for name in types), []).append(file)
+    return pl.concat(
+        _scan(store, group, stored).with_columns(
+            pl.lit(value, pl.String).cast(kind).alias(name)
+            for value, (name, kind) in zip(values, types.items(), strict=True)
+        )
+        for values, group in groups.items()
+    )
+
+
+def _hive(location: Location) -> dict[str, str | None]:
+    """The partition values that Polars reads in the whole path of a file."""
+    pairs = (folder.partition("=") for folder in location.key.split("/"))
+    return {unquote(n): None if v == NULL_PARTITION else unquote(v) for n, equals, v in pairs if equals and n}
