@@ -70,14 +70,18 @@ class Location(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        def parse(value: str) -> Location:
+        def parse(value: Any) -> Location:
+            if not isinstance(value, (str, os.PathLike)):
+                raise ValueError("a location is a URI or a path")
             try:
                 return cls(value)
             except Invalid as wrong:
                 raise ValueError(str(wrong)) from None
 
-        return core_schema.no_info_after_validator_function(
-            parse, core_schema.str_schema(), serialization=core_schema.to_string_ser_schema()
+        return core_schema.no_info_plain_validator_function(
+            parse,
+            json_schema_input_schema=core_schema.str_schema(),
+            serialization=core_schema.to_string_ser_schema(),
         )
 
 

@@ -72,7 +72,8 @@ async def _request_error(_: Request, error: Exception) -> JSONResponse:
     field, message = faults[0]
     value = error.errors()[0].get("input")
     more = "".join(f"; {name}: {fault}" for name, fault in faults[1:])
-    shown = value if isinstance(value, (str, int, float, bool)) else None
+    # A location may hold credentials; where it does not, the message shows it.
+    shown = value if isinstance(value, (str, int, float, bool)) and not field.endswith("location") else None
     return answer(Invalid(message + more, field=field or "body", value=shown))
 
 
