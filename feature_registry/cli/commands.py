@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from importlib import metadata
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from feature_registry import __version__
 from feature_registry.client import FeatureRegistry
 from feature_registry.errors import RegistryError
 
@@ -45,7 +45,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(__version__)
+        typer.echo(metadata.version("feature-registry"))
         raise typer.Exit
 
 

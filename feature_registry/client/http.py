@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from importlib.metadata import version
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from feature_registry import __version__, errors
+from feature_registry import errors
 from feature_registry.model import (
     Datastack,
     Entry,
@@ -48,7 +49,7 @@ class HttpService:
         if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
             raise errors.Invalid("is no address", field="server", value=address, expected="http(s)://host[:port]")
         self.address = address.rstrip("/")
-        headers = {"User-Agent": f"feature-registry/{__version__}"}
+        headers = {"User-Agent": f"feature-registry/{version('feature-registry')}"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token.get_secret_value()}"
         self._http = httpx.Client(base_url=self.address, headers=headers, timeout=TIMEOUT)
@@ -98,7 +99,8 @@ class HttpService:
         self._http.close()
 
     def _registered(self, path: str, registration: Registration) -> Report:
-        body = registration.model_dump_json(exclude_unset=True).encode()  # what was not said stays as it was
+        said = registration.model_fields_set  # what was not said stays as it was
+        body = registration.model_dump_json(include=said).encode()
         # Safe to repeat: the same location and snapshot is the same revision.
         return self._read(Report, self._ask("POST", path, content=body, repeat=True, timeout=REGISTRATION_TIMEOUT))
 
