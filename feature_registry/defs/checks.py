@@ -144,7 +144,7 @@ def _reference(column: str, target: str, written: _Written, *, strict: bool) -> 
     datastack, _, name = path.rpartition("/")
     if written.lacks([column]):
         return "failed", f"{column} is not stored", {"missing": [column]}
-    parent = registry.find(datastack or version.datastack, name, version.mat_version, version.producer.run_id)
+    parent = _parent(registry, version, datastack or version.datastack, name)
     if parent is None:
         at = "unversioned" if version.mat_version is None else version.mat_version
         return ("failed" if strict else "skipped"), f"{name} is not registered at {at}; nothing was verified", {}
@@ -153,6 +153,12 @@ def _reference(column: str, target: str, written: _Written, *, strict: bool) -> 
     values = written.scan().select(pl.col(column).alias("value")).drop_nulls()
     parents = registry.scan(parent).select(pl.col(wanted).alias("value")).drop_nulls()
     return _orphans(*_comparable(values, parents), parent)
+
+
+def _parent(registry: Registry, version: TableVersion, datastack: str, name: str) -> TableVersion | None:
+    """At the same materialization version, never at another; a parent without versions has none to differ in."""
+    same = registry.find(datastack, name, version.mat_version, version.producer.run_id)
+    return same or registry.find(datastack, name, None, version.producer.run_id)
 
 
 def _orphans(values: pl.LazyFrame, parents: pl.LazyFrame, parent: TableVersion) -> Outcome:

@@ -65,6 +65,7 @@ class Product:
 
     declaration: Declaration
     value: Any
+    derived_from: tuple[str, ...] = ()
     publish: bool = False  # at once, for want of checks that decide it
     version: TableVersion | None = None
 

@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from feature_registry.defs import checks, metadata
 from feature_registry.defs.declaration import Declaration, Product, code_hash, declare
-from feature_registry.defs.io_manager import INPUT, OUTPUT
+from feature_registry.defs.io_manager import OUTPUT
 from feature_registry.defs.partitions import mat_version_of, mat_versions
 from feature_registry.defs.resources import FeatureRegistryResource
+from feature_registry.defs.upstream import Source, Step, annotated
 from feature_registry.errors import Invalid
-from feature_registry.model import Search, TableRef, TableVersion
+from feature_registry.model import Search, TableVersion
 from feature_registry.registry import Registry
 
 REGISTRY = "feature_registry"  # keys of the resources
@@ -32,7 +33,7 @@ class Parameters:
     """What a feature function asks for."""
 
     context: bool
-    upstream: dict[str, inspect.Parameter]
+    upstream: dict[str, Source]
     others: dict[str, inspect.Parameter]  # resources and config, which Dagster knows by their annotations
 
 
@@ -62,12 +63,11 @@ def feature_table(
         declaration = declare(datastack, name or function.__name__, **_described(function, declared))
         if declaration.code_version is None:
             declaration = replace(declaration, code_version=code_hash(function))
-        parameters = _parameters(function, ins or {})
+        parameters = _parameters(function, declaration, ins or {})
         partitions = mat_versions(datastack) if declaration.versioned else None
         asset = dg.multi_asset(
             name="__".join(declaration.asset_key.path),
-            ins={each: _asset_in(declaration, each, (ins or {}).get(each)) for each in parameters.upstream},
-            deps=[_dep(datastack, each) for each in deps],
+            deps=_deps(declaration, parameters, deps),
             outs={OUTPUT: _asset_out(declaration, automation)},
             check_specs=checks.specs(declaration, partitions),
             partitions_def=partitions,
@@ -91,17 +91,22 @@ def _op(declaration: Declaration, function: Function, parameters: Parameters) ->
 
     def compute(context: dg.AssetExecutionContext, **given: Any) -> Iterator[Any]:
         registry = given[REGISTRY].registry
+        mat_version = mat_version_of(context.partition_key) if declaration.versioned else None
         if OUTPUT in context.op_execution_context.selected_output_names:
-            wanted = {each: given[each] for each in (*parameters.upstream, *parameters.others)}
+            step = Step(declaration.datastack, mat_version, context.run.run_id)
+            versions = {name: step.find(registry, source) for name, source in parameters.upstream.items()}
+            wanted = {name: given[name] for name in parameters.others}
+            for name, version in versions.items():
+                context.log.info(f"{name} is {version.ref}")
+                wanted[name] = annotated(registry.scan(version), parameters.upstream[name].annotation)
             result = function(context, **wanted) if parameters.context else function(**wanted)
-            product = Product(declaration, result)
+            product = Product(declaration, result, tuple(str(version.ref) for version in versions.values()))
             yield dg.Output(product, OUTPUT)  # the I/O manager has run when this returns
-            version = _made(product)
+            made = _made(product)
         else:
-            mat_version = mat_version_of(context.partition_key) if declaration.versioned else None
-            version = _standing(declaration, mat_version, registry)
-        results = checks.evaluate(declaration, version, registry)
-        registry.record_checks(version.id, results, publish=declaration.publish)
+            made = _standing(declaration, mat_version, registry)
+        results = checks.evaluate(declaration, made, registry)
+        registry.record_checks(made.id, results, publish=declaration.publish)
         selected = {check.name for check in context.selected_asset_check_keys}
         yield from checks.to_dagster(declaration, results, selected)
 
@@ -111,9 +116,9 @@ def _op(declaration: Declaration, function: Function, parameters: Parameters) ->
 
 
 def _signature(parameters: Parameters) -> inspect.Signature:
-    """What Dagster reads: the inputs and resources of the function, and the registry."""
+    """What Dagster reads: the resources and the config of the function, and the registry."""
     kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
-    asked = parameters.upstream | parameters.others
+    asked = dict(parameters.others)
     asked.setdefault(REGISTRY, inspect.Parameter(REGISTRY, kind, annotation=FeatureRegistryResource))
     context = inspect.Parameter("context", kind, annotation=dg.AssetExecutionContext)
     return inspect.Signature([context, *(each.replace(kind=kind, default=empty) for each in asked.values())])
@@ -140,7 +145,7 @@ def _standing(declaration: Declaration, mat_version: int | None, registry: Regis
     return found or registry.describe(f"{datastack}/{name}@{at}").version  # which raises, and says what exists
 
 
-def _parameters(function: Function, ins: Mapping[str, str]) -> Parameters:
+def _parameters(function: Function, declaration: Declaration, ins: Mapping[str, str]) -> Parameters:
     try:
         signature = inspect.signature(function, eval_str=True)
     except NameError as unknown:
@@ -150,30 +155,33 @@ def _parameters(function: Function, ins: Mapping[str, str]) -> Parameters:
             value=function.__name__,
             expected="types imported at run time, not below TYPE_CHECKING",
         ) from None
-    upstream: dict[str, inspect.Parameter] = {}
+    upstream: dict[str, Source] = {}
     others: dict[str, inspect.Parameter] = {}
     for name, parameter in signature.parameters.items():
-        if name == "context":
-            continue
-        known = upstream if name in ins or not _is_dagsters(parameter.annotation) else others
-        known[name] = _frame(function, parameter) if known is upstream else parameter
+        if name in ins or not (name == "context" or _is_dagsters(parameter.annotation)):
+            upstream[name] = _source(declaration, parameter, ins.get(name))
+        elif name != "context":
+            others[name] = parameter
     for name in ins:
         if name not in upstream:
             raise Invalid("is no parameter of the function", field="ins", value=name, expected=sorted(upstream))
     return Parameters("context" in signature.parameters, upstream, others)
 
 
-def _frame(function: Function, parameter: inspect.Parameter) -> inspect.Parameter:
+def _source(declaration: Declaration, parameter: inspect.Parameter, table: str | None) -> Source:
     accepted = (inspect.Parameter.empty, pl.LazyFrame, pl.DataFrame, pa.Table)
     named = parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     if not named or parameter.annotation not in accepted:
         raise Invalid(
-            f"is no input of {function.__name__}",
+            f"is no input of {declaration.name}",
             field=f"parameter {parameter.name}",
             value=str(parameter),
             expected="a named pl.LazyFrame, pl.DataFrame, pa.Table, a Dagster resource or config",
         )
-    return parameter
+    source = Source.parse(table or parameter.name, declaration.datastack, parameter.annotation)
+    if source.asset_key == declaration.asset_key:
+        raise Invalid("is the table itself", field="ins", value=source.text, expected="an upstream table")
+    return source
 
 
 def _is_dagsters(annotation: Any) -> bool:
@@ -182,21 +190,6 @@ def _is_dagsters(annotation: Any) -> bool:
         return "resource_param" in annotation.__metadata__
     kinds = (dg.ConfigurableResource, dg.ResourceDefinition, dg.Config)
     return isinstance(annotation, type) and issubclass(annotation, kinds)
-
-
-def _asset_in(declaration: Declaration, parameter: str, table: str | None) -> dg.AssetIn:
-    ref = TableRef.parse(table or f"{declaration.datastack}/{parameter}")
-    if (ref.datastack, ref.name) == (declaration.datastack, declaration.name):
-        raise Invalid("is the table itself", field="ins", value=str(ref), expected="an upstream table")
-    said = {"table": table or f"{ref.datastack}/{ref.name}", "datastack": declaration.datastack}
-    # Versions of another datastack are numbers of another clock: there is no partition to wait for.
-    foreign = ref.datastack != declaration.datastack or (table is not None and "@" in table)
-    return dg.AssetIn(
-        key=dg.AssetKey([ref.datastack, ref.name]),
-        input_manager_key=IO_MANAGER,
-        metadata={INPUT: said | {"versioned": declaration.versioned}},
-        partition_mapping=dg.AllPartitionMapping() if foreign else None,
-    )
 
 
 def _asset_out(declaration: Declaration, automation: dg.AutomationCondition[Any] | None) -> dg.AssetOut:
@@ -217,8 +210,23 @@ def _asset_out(declaration: Declaration, automation: dg.AutomationCondition[Any]
     )
 
 
-def _dep(datastack: str, dep: Dep) -> Any:
-    """A bare name is a table of the same datastack."""
-    if isinstance(dep, str):
-        return dg.AssetKey(dep.split("/") if "/" in dep else [datastack, dep])
-    return dep
+def _deps(declaration: Declaration, parameters: Parameters, deps: Iterable[Dep]) -> list[dg.AssetDep]:
+    """What must be made before: the inputs, what was named, and the parents that the reference checks read.
+
+    They are no inputs in Dagster's sense, because those must be defined in the same place, and a table from outside
+    need not be known to Dagster at all.
+    """
+    own = declaration.datastack
+    inputs = [source.asset_key for source in parameters.upstream.values()]
+    parents = [
+        Source.parse(target.rpartition(".")[0], own).asset_key for target in declaration.table.references.values()
+    ]
+    named = [
+        Source.parse(each, own).asset_key if isinstance(each, str) else dg.AssetDep(each).asset_key for each in deps
+    ]
+    # Versions of another datastack are the numbers of another clock: no partition of it is the one to wait for.
+    return [
+        dg.AssetDep(key, partition_mapping=None if key.path[0] == own else dg.AllPartitionMapping())
+        for key in dict.fromkeys([*inputs, *named, *parents])
+        if key != declaration.asset_key
+    ]

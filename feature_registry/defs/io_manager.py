@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import dagster as dg
-import polars as pl
 from pydantic import PrivateAttr
 
 from feature_registry import formats
@@ -16,7 +15,7 @@ from feature_registry.defs.declaration import Product, declare
 from feature_registry.defs.partitions import mat_version_of
 from feature_registry.defs.resources import FeatureRegistryResource, free_home
 from feature_registry.defs.streams import stream
-from feature_registry.defs.upstream import Upstream
+from feature_registry.defs.upstream import Source, Step, annotated
 from feature_registry.errors import Invalid, RegistryError
 from feature_registry.formats import WriteOptions
 from feature_registry.location import Location
@@ -25,7 +24,6 @@ from feature_registry.policy import missing_to_publish
 from feature_registry.registry import Registry
 
 OUTPUT = "result"
-INPUT = "feature_registry/input"  # metadata of a feature table's input: table, datastack, versioned
 
 
 class FeatureTableIOManager(dg.ConfigurableIOManager):
@@ -37,7 +35,7 @@ class FeatureTableIOManager(dg.ConfigurableIOManager):
 
     feature_registry: FeatureRegistryResource
 
-    # (run, step) -> input -> the exact reference that was loaded
+    # (run, step) -> input -> the exact reference that an asset without `@feature_table` loaded
     _loaded: dict[tuple[str, str], dict[str, str]] = PrivateAttr(default_factory=dict)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
@@ -45,22 +43,21 @@ class FeatureTableIOManager(dg.ConfigurableIOManager):
         product = obj if isinstance(obj, Product) else replace(_undeclared(context), value=obj)
         mat_version = mat_version_of(context.partition_key) if product.declaration.versioned else None
         loaded = self._loaded.pop((context.run_id, context.step_key), {})
+        product.derived_from = tuple(sorted({*product.derived_from, *loaded.values()}))
         written = _write(registry, product, mat_version, context.run_id)
-        registration = _registration(product, mat_version, context.run_id, loaded, written)
-        report = _register(registry, registration, product.value)
+        report = _register(registry, _registration(product, mat_version, context.run_id, written), product.value)
         product.version = version = report.entry.version
         context.add_output_metadata(metadata.of_version(report.entry.table, version, registry.settings.api_address))
         context.step_context.set_data_version(context.asset_key, dg.DataVersion(version.inspection.fingerprint))
 
     def load_input(self, context: dg.InputContext) -> Any:
-        wanted = context.dagster_type.typing_type
-        if INPUT in context.definition_metadata and OUTPUT not in context.step_context.selected_output_names:
-            return _as(pl.LazyFrame(), wanted)  # only checks run, and they look at what was written
-        registry, step = self.feature_registry.registry, context.step_context
-        version = _upstream(context).find(registry)
-        self._loaded.setdefault((step.run_id, step.step.key), {})[context.name] = str(version.ref)
+        registry, run_id, step = self.feature_registry.registry, context.step_context.run_id, context.step_context.step
+        mat_version = mat_version_of(context.partition_key) if context.has_partition_key else None
+        source = Source.parse("/".join(context.asset_key.path), context.asset_key.path[0])
+        version = Step(source.ref.datastack, mat_version, run_id).find(registry, source)
+        self._loaded.setdefault((run_id, step.key), {})[context.name] = str(version.ref)
         context.log.info(f"{context.name} is {version.ref}")
-        return _as(registry.scan(version), wanted)
+        return annotated(registry.scan(version), context.dagster_type.typing_type)
 
 
 def _undeclared(context: dg.OutputContext) -> Product:
@@ -102,9 +99,7 @@ def _write(registry: Registry, product: Product, mat_version: int | None, run_id
     }
 
 
-def _registration(
-    product: Product, mat_version: int | None, run_id: str, loaded: dict[str, str], written: dict[str, Any]
-) -> Registration:
+def _registration(product: Product, mat_version: int | None, run_id: str, written: dict[str, Any]) -> Registration:
     declaration = product.declaration
     return Registration(
         datastack=declaration.datastack,
@@ -115,7 +110,7 @@ def _registration(
             code_version=declaration.code_version,
             run_id=run_id,
         ),
-        derived_from=tuple(sorted(set(loaded.values()))),
+        derived_from=product.derived_from,
         publish=product.publish,
         **written,
         **declaration.metadata,
@@ -146,22 +141,3 @@ def _remove(registry: Registry, home: Location) -> None:
         store = registry.store(home)
         for stored in list(store.list(home)):
             store.delete(stored.location)
-
-
-def _upstream(context: dg.InputContext) -> Upstream:
-    table = "/".join(context.asset_key.path)
-    asset: dict[str, Any] = {"table": table, "datastack": context.asset_key.path[0], "versioned": True}
-    asset |= context.definition_metadata.get(INPUT, {})
-    # A run of a partition may hold assets without partitions, so the asset says whether the key is meant for it.
-    versioned = asset["versioned"] and context.has_partition_key
-    mat_version = mat_version_of(context.partition_key) if versioned else None
-    return Upstream.parse(asset["table"], asset["datastack"], mat_version, context.step_context.run_id)
-
-
-def _as(frame: pl.LazyFrame, wanted: Any) -> Any:
-    """The frame as the parameter is annotated; lazily, unless it asks for more."""
-    if wanted is pl.DataFrame:
-        return frame.collect(engine="streaming")
-    if getattr(wanted, "__module__", "").startswith("pyarrow") and wanted.__name__ == "Table":
-        return frame.collect(engine="streaming").to_arrow()
-    return frame

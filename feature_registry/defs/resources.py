@@ -66,7 +66,7 @@ class FeatureRegistryResource(dg.ConfigurableResource[Any]):
         """Where a function that writes by itself puts the table of this run, to return `Written(location)`."""
         datastack, name = context.asset_key.path
         mat_version = mat_version_of(context.partition_key) if context.has_partition_key else None
-        return free_home(self.registry, datastack, name, mat_version, context.run_id)
+        return free_home(self.registry, datastack, name, mat_version, context.run.run_id)
 
 
 def free_home(registry: Registry, datastack: str, name: str, mat_version: int | None, run_id: str) -> Location:

@@ -23,8 +23,11 @@ def stream(value: Any, table: str) -> pa.RecordBatchReader:
         return _of_lazy_frame(value)
     if isinstance(value, pa.RecordBatchReader):
         return value
+    if _is_duckdb(value):
+        reader: pa.RecordBatchReader = value.to_arrow_reader(ROWS_PER_BATCH)  # its Arrow stream would hold all rows
+        return reader
     # Not all that exports an Arrow stream is welcome: pandas turns an id column with a gap into floats.
-    if isinstance(value, (pl.DataFrame, pa.Table)) or _is_duckdb(value):
+    if isinstance(value, (pl.DataFrame, pa.Table)):
         return pa.RecordBatchReader.from_stream(value)
     kind = type(value)
     raise Invalid(
@@ -46,4 +49,4 @@ def _of_lazy_frame(frame: pl.LazyFrame) -> pa.RecordBatchReader:
 
 
 def _is_duckdb(value: Any) -> bool:
-    return type(value).__name__ == "DuckDBPyRelation" and hasattr(value, "__arrow_c_stream__")
+    return type(value).__name__ == "DuckDBPyRelation" and hasattr(value, "to_arrow_reader")

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from feature_registry.defs.declaration import arrow_type, code_hash, declare, reference_check
+from feature_registry.errors import Invalid
+from feature_registry.model import Column, Owner
+
+SAID: dict[str, Any] = {"owner": "celltypes-team", "description": "Shapes."}
+
+
+def declared(**fields: Any) -> Any:
+    return declare("minnie65_public", "shapes", **(SAID | fields))
+
+
+def test_only_what_was_said_is_metadata() -> None:
+    said = declared(tags=["nucleus"]).metadata
+    assert said == {"owner": Owner(team="celltypes-team"), "description": "Shapes.", "tags": ("nucleus",)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"licence": "CC-BY-4.0"}, "licence"),
+        ({"owner": {}}, "owner"),
+        ({"references": {"nucleus_id": "nucleus_detection"}}, "declaration"),
+        ({"invalidation_radius": -1}, "invalidation_radius"),
+        ({"mutability": "sometimes"}, "mutability"),
+        ({"format": "csv"}, "format"),
+        ({"blocking": ["keys"]}, "blocking"),
+        ({"blocking": "key"}, "blocking"),
+        ({"sort_by": "id"}, "sort_by"),
+        ({"columns": {"volume": Column("Volume", type="flaot64")}}, "columns.volume.type"),
+        ({"owner": None}, "owner"),
+        ({"description": ""}, "description"),
+    ],
+)
+def test_what_is_wrong_is_named(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        declared(**fields)
+    assert refused.value.field == field
+
+
+def test_an_unknown_field_lists_the_known_ones() -> None:
+    with pytest.raises(Invalid) as refused:
+        declared(licence="CC-BY-4.0")
+    assert "license" in refused.value.expected
+
+
+def test_the_name_must_be_one() -> None:
+    with pytest.raises(Invalid) as refused:
+        declare("minnie65_public", "a-b", **SAID)
+    assert refused.value.field == "name"
+
+
+def test_what_is_not_published_needs_no_owner() -> None:
+    assert declare("minnie65_public", "shapes", publish=False).metadata == {}
+
+
+def test_a_reference_may_block_alone() -> None:
+    said = declared(references={"nucleus-id": "nuclei.id"}, blocking=["references_nucleus_id"])
+    assert said.blocking == {reference_check("nucleus-id")}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("float64", "double"),
+        ("large_string", "string"),
+        ("string_view", "str"),
+        ("list<item: x>", "large_list<item: x>"),
+    ],
+)
+def test_types_have_one_spelling(one: str, other: str) -> None:
+    assert arrow_type(one) == arrow_type(other)
+    assert arrow_type("int64") != arrow_type("uint64")
+
+
+def test_the_code_hash_is_of_what_runs() -> None:
+    def one(frame: Any) -> Any:
+        """Says this."""
+        return frame.head(1)  # and that
+
+    def two(frame: Any) -> Any:
+        return frame.head(2)
+
+    first = code_hash(one)
+    assert first is not None
+
+    def one(frame: Any) -> Any:  # type: ignore[no-redef]
+        return frame.head(1)
+
+    assert code_hash(one) == first != code_hash(two)
+    assert code_hash(len) is None
