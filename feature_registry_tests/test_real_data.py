@@ -102,7 +102,7 @@ def microns_source(installation: Deployment) -> Source:
 def flywire_sources(installation: Deployment, folder: Path) -> Iterator[Source]:
     client = installation.client("flywire_fafb_public")
     for feather in sorted(FLYWIRE.glob("*.feather")):
-        frame = pl.read_ipc(feather, memory_map=False)
+        frame = pl.read_ipc(feather)
         path = folder / f"{feather.stem}.parquet"
         frame.write_parquet(path, row_group_size=20_000)
         name = feather.stem.replace("_630", "")
