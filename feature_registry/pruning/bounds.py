@@ -77,6 +77,13 @@ def ordinal(value: Any, kind: pa.DataType) -> Any:
     return int(value) if pa.types.is_boolean(kind) else value
 
 
+def ordinals(values: Sequence[Any], kind: pa.DataType) -> Sequence[Any]:
+    """A million ids are as they are."""
+    if pa.types.is_integer(kind) or is_text(kind):
+        return values
+    return [ordinal(value, kind) for value in values]
+
+
 def _ordinals(values: pa.Array, kind: pa.DataType, upper: bool) -> tuple[Values, Mask] | None:
     """The bounds, and which of them are known."""
     if pa.types.is_timestamp(kind):
@@ -143,7 +150,7 @@ def may_match(bounds: Bounds, operator: str, value: Any) -> Mask:
 
 def _listed(bounds: Bounds, values: Sequence[Any]) -> Mask:
     """The files between whose bounds one of the values lies."""
-    if any(map(is_nan, values)):
+    if bounds.low.dtype.kind == "f" and any(map(is_nan, values)):
         return np.ones(len(bounds.low), bool)
     count, left, right = _searched(bounds, values)
     after = np.where(bounds.low_known, left, 0)
@@ -154,7 +161,7 @@ def _listed(bounds: Bounds, values: Sequence[Any]) -> Mask:
 
 def _only_among(bounds: Bounds, values: Sequence[Any]) -> Mask:
     """The files that hold one value and no null, which is among the values."""
-    _, left, right = _searched(bounds, [value for value in values if not is_nan(value)])
+    _, left, right = _searched(bounds, values)
     one = bounds.low_known & bounds.high_known & (bounds.low == bounds.high) & ~bounds.some_null
     mask: Mask = one & (right > left)
     return mask

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_registry.model import Condition, HashBuckets, Where
-from feature_registry.pruning.bounds import Bounds, Mask, bounds_of, may_match, ordinal, typed
+from feature_registry.pruning.bounds import Bounds, Mask, bounds_of, may_match, ordinal, ordinals, typed
 from feature_registry.pruning.buckets import allowed
 from feature_registry.pruning.values import LISTS, plain
 
@@ -72,7 +72,7 @@ class Files:
             yield f"{column} has no statistics", np.ones(len(self._manifest), bool)
         else:
             kind = plain(self._schema.field(column).type)
-            wanted = [ordinal(each, kind) for each in value] if operator in LISTS else ordinal(value, kind)
+            wanted = ordinals(value, kind) if operator in LISTS else ordinal(value, kind)
             source = "partitions by" if partitioned else "statistics of"
             yield f"{source} {column}", may_match(bounds, operator, wanted)
         if operator in ("==", "in"):
