@@ -71,7 +71,7 @@ def feature_table(
             outs={OUTPUT: _asset_out(declaration, automation)},
             check_specs=checks.specs(declaration, partitions),
             partitions_def=partitions,
-            backfill_policy=dg.BackfillPolicy.multi_run(1) if partitions else None,
+            backfill_policy=dg.BackfillPolicy.multi_run(1),
             can_subset=True,
             retry_policy=retry_policy,
             pool=pool,

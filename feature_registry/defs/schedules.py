@@ -10,6 +10,7 @@ import dagster as dg
 from feature_registry.defs.jobs import chosen
 from feature_registry.defs.partitions import mat_versions
 from feature_registry.defs.resources import FeatureRegistryResource
+from feature_registry.errors import NotFound
 from feature_registry.registry import Registry
 from feature_registry.settings import Materialize
 
@@ -52,7 +53,10 @@ def missing(
 
 def _wanted(registry: Registry, instance: dg.DagsterInstance, datastack: str, policy: Materialize) -> list[int | None]:
     """The versions that are made unasked and that have a partition."""
-    valid = [each.mat_version for each in registry.mat_versions(datastack) if each.valid]
+    try:
+        valid = [each.mat_version for each in registry.mat_versions(datastack) if each.valid]
+    except NotFound:  # no version of it has appeared yet
+        return []
     known = set(instance.get_dynamic_partitions(mat_versions(datastack).name or ""))
     return [number for number in chosen(valid, max(valid, default=0), policy) if str(number) in known]
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -30,22 +32,25 @@ def atlas() -> pl.DataFrame:
 
 
 @pytest.fixture
-def workshop(workshop: Workshop) -> Workshop:
-    """With three known versions: one has no partition, one is not valid."""
-    at = datetime(2025, 1, 1, tzinfo=UTC)
-    workshop.registry.record_datastack(Datastack(name=DATASTACK))
-    workshop.registry.record_versions(
-        MaterializationVersion(datastack=DATASTACK, mat_version=number, time_stamp=at, valid=number != 1600)
-        for number in (117, 507, 1507, 1600)
-    )
-    return workshop
+def workshop(tmp_path: Path) -> Iterator[Workshop]:
+    """With four known versions: one has no partition, one is not valid. Schedules open the instance by reference."""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        workshop = Workshop(tmp_path / "registry", instance=instance)
+        at = datetime(2025, 1, 1, tzinfo=UTC)
+        workshop.registry.record_datastack(Datastack(name=DATASTACK))
+        workshop.registry.record_versions(
+            MaterializationVersion(datastack=DATASTACK, mat_version=number, time_stamp=at, valid=number != 1600)
+            for number in (117, 507, 1507, 1600)
+        )
+        yield workshop
+        workshop.registry.close()
 
 
 def tick(workshop: Workshop, policy: Any, assets: list[dg.AssetsDefinition], versioned: bool = True) -> Any:
     job = materialize(DATASTACK, assets, versioned)
     schedule = missing(job, DATASTACK, [each.key for each in assets], policy=policy, versioned=versioned)
-    context = dg.build_schedule_context(instance=workshop.instance, resources=workshop.sensed)
-    return schedule(context)
+    with dg.build_schedule_context(instance=workshop.instance, resources=workshop.sensed) as context:
+        return schedule(context)
 
 
 def asked(requests: Any) -> dict[str | None, list[str]]:
@@ -70,5 +75,6 @@ def test_tables_without_versions_are_made_once(workshop: Workshop) -> None:
     assert isinstance(tick(workshop, "latest", [atlas], versioned=False), dg.SkipReason)
 
 
-def test_a_datastack_that_is_not_known_yet_is_waited_for(tmp_path: Any) -> None:
-    assert isinstance(tick(Workshop(tmp_path), "all", [nuclei]), dg.SkipReason)
+def test_a_datastack_that_is_not_known_yet_is_waited_for(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        assert isinstance(tick(Workshop(tmp_path / "registry", instance=instance), "all", [nuclei]), dg.SkipReason)

@@ -41,6 +41,10 @@ class Versions:
         ]
 
 
+class Nothing:
+    """Is no version source."""
+
+
 @pytest.fixture(autouse=True)
 def _told(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Versions, "numbers", {507: True, 1507: True, 1600: False})
@@ -102,7 +106,7 @@ def test_a_source_that_is_none_is_named(workshop: Workshop) -> None:
     with pytest.raises(Invalid, match="version_source"):
         tick(workshop, source="Missing")
     with pytest.raises(Invalid, match="no version source"):
-        tick(workshop, source="datetime")
+        tick(workshop, source="Nothing")
 
 
 def test_the_catalog_is_exported_when_it_changed(workshop: Workshop) -> None:
