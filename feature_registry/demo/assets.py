@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import dagster as dg
-import duckdb
 import polars as pl
+import pyarrow as pa
 
 from feature_registry.defs.feature_table import feature_table
 from feature_registry.demo import database
@@ -50,7 +50,7 @@ _COMPUTED: dict[str, Any] = {"datastack": DATASTACK, "license": "CC-BY-4.0", "ci
     sort_by=["post_pt_root_id", "id"],
     invalidation_radius=1_000,
 )
-def synapses(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
+def synapses(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
     return database.dump("synapses", int(context.partition_key))
 
 
@@ -67,7 +67,7 @@ def synapses(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
     },
     invalidation_radius=15_000,
 )
-def nucleus_detection(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
+def nucleus_detection(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
     return database.dump("nucleus_detection", int(context.partition_key))
 
 
@@ -85,7 +85,7 @@ def nucleus_detection(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelat
     references={"target_id": "nucleus_detection.id"},
     invalidation_radius=15_000,
 )
-def cell_types(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
+def cell_types(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
     return database.dump("cell_types", int(context.partition_key))
 
 
@@ -104,7 +104,7 @@ def cell_types(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
         **bound_point("pt", "a point in the soma"),
     },
 )
-def proofreading_status(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
+def proofreading_status(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
     return database.dump("proofreading_status", int(context.partition_key))
 
 
@@ -121,7 +121,7 @@ def proofreading_status(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRel
     references={"target_id": "synapses.id"},
     invalidation_radius=2_000,
 )
-def spines(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
+def spines(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
     return database.dump("spines", int(context.partition_key))
 
 

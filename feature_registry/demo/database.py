@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from feature_registry.demo.cortex import (
     DATASTACK,
@@ -27,6 +28,7 @@ from feature_registry.model import Datastack, MaterializationVersion
 from feature_registry.settings import Settings
 
 ORDER = {"synapses": "post_pt_root_id, id"}  # what people look up; others go by id
+ROWS_PER_BATCH = 65_536
 _GENERATOR = ("cortex", "database", "laboratory", "outside")
 
 
@@ -60,13 +62,20 @@ def write(into: Path, cortex: Cortex) -> list[Path]:
     return [path for mat_version in VERSIONS if (path := _write_version(into, cortex, mat_version)) is not None]
 
 
-def dump(table: str, mat_version: int) -> duckdb.DuckDBPyRelation:
+def dump(table: str, mat_version: int) -> pa.RecordBatchReader:
     """All rows of the table at the version, sorted; a first call without a database makes it."""
     path = _path(folder(), mat_version)
     if not path.exists():
         write(folder(), build(Size()))
     connection = duckdb.connect(path, read_only=True)
-    return connection.sql(f"SELECT * FROM {table} ORDER BY {ORDER.get(table, 'id')}")  # noqa: S608 (names of our own)
+    query = f"SELECT * FROM {table} ORDER BY {ORDER.get(table, 'id')}"  # noqa: S608 (names of our own)
+    reader = connection.sql(query).to_arrow_reader(ROWS_PER_BATCH)
+    return reader.cast(pa.schema([field.with_type(_in_utc(field.type)) for field in reader.schema]))
+
+
+def _in_utc(kind: pa.DataType) -> pa.DataType:
+    """DuckDB names the time zone of the machine; the instants are the same."""
+    return pa.timestamp(kind.unit, "UTC") if pa.types.is_timestamp(kind) else kind
 
 
 def tables(cortex: Cortex, mat_version: int) -> dict[str, pl.DataFrame]:

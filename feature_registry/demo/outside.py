@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import deltalake
@@ -42,27 +43,30 @@ ROWS_PER_GROUP = 16_384
 # ------------------------------------------------------------------------------------------------------ writing
 
 
+def folder_of(into: Path, cortex: Cortex) -> Path:
+    """The tables of each cortex have a folder of their own: what was registered is never written over."""
+    return into / sha256(made_of(cortex.size).encode()).hexdigest()[:12]
+
+
 def write(into: Path, cortex: Cortex) -> list[str]:
-    """Writes the tables that are missing or of another cortex, and returns the names of these."""
-    into.mkdir(parents=True, exist_ok=True)
+    """Writes the tables that are missing, and returns their names."""
     writers: dict[str, Callable[[Path, Cortex], None]] = {
         **{f"segclr_{v}": partial(write_segclr, mat_version=v) for v in SEGCLR_VERSIONS},
         "hks": write_hks,
         "spine_morphometry.parquet": write_spine_morphometry,
     }
-    return [name for name, writer in writers.items() if _write(into / name, cortex, writer)]
+    files = folder_of(into, cortex)
+    missing = {name: writer for name, writer in writers.items() if not (files / name).exists()}
+    for name, writer in missing.items():
+        with TemporaryDirectory(dir=_made(into)) as draft:  # a table that is there is whole
+            writer(Path(draft) / name, cortex)
+            (Path(draft) / name).replace(_made(files) / name)
+    return list(missing)
 
 
-def _write(path: Path, cortex: Cortex, writer: Callable[[Path, Cortex], None]) -> bool:
-    mark = path.with_name(f"{path.name}.made_of")  # written last, so that half a table is made again
-    if mark.exists() and mark.read_text() == made_of(cortex.size):
-        return False
-    mark.unlink(missing_ok=True)
-    if path.is_dir():
-        shutil.rmtree(path)
-    writer(path, cortex)
-    mark.write_text(made_of(cortex.size))
-    return True
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def write_segclr(path: Path, cortex: Cortex, mat_version: int) -> None:

@@ -21,7 +21,9 @@ SETTLED_WITHIN = 5  # seconds; the server logs a response after the reader has i
 
 @dataclass
 class Measured:
-    """Bytes of one job. `planned` and `total` are of its plans, `charged` of their grants, `sent` of the server."""
+    """Bytes of one job. `planned` is of its plans, `charged` of their grants, `sent` of the file server, and `total`
+    of the tables that it planned, each once.
+    """
 
     plans: list[Plan] = field(default_factory=list)
     sent: int = 0
@@ -34,7 +36,12 @@ class Measured:
 
     @property
     def total(self) -> int:
-        return sum(plan.cost.bytes_total for plan in self.plans)
+        return sum({plan.entry.version.id: plan.cost.bytes_total for plan in self.plans}.values())
+
+    @property
+    def files(self) -> str:
+        kept, known = (sum(getattr(plan.cost, name) for plan in self.plans) for name in ("files", "files_total"))
+        return f"{kept} of {known}, in {len(self.plans)} plans"
 
     @property
     def agree(self) -> bool:
@@ -87,12 +94,13 @@ def say(text: str = "") -> None:
 def block(title: str, frame: pl.DataFrame, rows: int, measured: Measured, notes: Mapping[str, Any]) -> None:
     """One job: the head of its answer and its figures."""
     say(f"\n{title}")
-    with pl.Config(tbl_rows=HEAD, tbl_cols=8, tbl_hide_dataframe_shape=True, fmt_str_lengths=30, tbl_width_chars=118):
+    with pl.Config(tbl_rows=HEAD, tbl_cols=6, tbl_hide_dataframe_shape=True, fmt_str_lengths=30, tbl_width_chars=118):
         say(str(frame.head(HEAD)))
     verdict = "as charged" if measured.agree else "NOT AS CHARGED"
     figures = {
         "rows": f"{rows:,}",
         **{name: f"{count:,}" for name, count in notes.items()},
+        "files planned": measured.files,
         "bytes planned": f"{measured.planned:,} of {measured.total:,} in total",
         "bytes that the file server sent": f"{measured.sent:,}",
         "bytes charged": f"{measured.charged:,} ({verdict})",

@@ -60,7 +60,7 @@ def use_case_4(registry: FeatureRegistry) -> Iterator[pl.DataFrame]:
     root has no embedded point.
     """
     cells, _ = proofread_axons(registry)
-    pre = sites(registry, "pre", cells)
+    pre = sites(outputs(registry, cells), "pre").collect()
     for bucket in range(BUCKETS):
         here = [cell for cell in cells if cell % BUCKETS == bucket]
         if here:
@@ -75,7 +75,8 @@ def use_case_5(registry: FeatureRegistry, synapse: int | None = None, k: int = 1
     """
     cells, _ = proofread_axons(registry)
     points = registry.table("segclr").scan().collect()
-    pre, post = (nearest(sites(registry, side, cells), points).drop_nulls() for side in ("pre", "post"))
+    synapses = outputs(registry, cells).collect().lazy()  # read once for both sides
+    pre, post = (nearest(sites(synapses, side).collect(), points).drop_nulls() for side in ("pre", "post"))
     both = pre.join(post, on="id", suffix="_post", validate="1:1").sort("id")
     vector = [*EMBEDDING, *(f"{name}_post" for name in EMBEDDING)]
     query = both.row(0, named=True) if synapse is None else both.row(by_predicate=pl.col("id") == synapse, named=True)
@@ -134,18 +135,19 @@ def proofread_axons(registry: FeatureRegistry) -> tuple[list[int], int]:
     return valid["pt_root_id"].unique().sort().to_list(), judged.height - valid.height
 
 
-def sites(registry: FeatureRegistry, side: str, cells: list[int]) -> pl.DataFrame:
-    """One side of the synapses that these cells make: `id`, `root_id`, and `x`, `y`, `z` in nm."""
+def outputs(registry: FeatureRegistry, cells: list[int]) -> pl.LazyFrame:
+    """Where the synapses are that these cells make: id, cells and points of both sides."""
+    synapses = registry.table("synapses").scan(where=[("pre_pt_root_id", "in", cells)])
+    return synapses.select("id", "^(pre|post)_pt_(root_id|position_[xyz])$")
+
+
+def sites(synapses: pl.LazyFrame, side: str) -> pl.LazyFrame:
+    """One side of synapses: `id`, `root_id`, and `x`, `y`, `z` in nm."""
     axes = zip("xyz", RESOLUTION.tolist(), strict=True)
-    return (
-        registry.table("synapses")
-        .scan(where=[("pre_pt_root_id", "in", cells)])
-        .select(
-            "id",
-            pl.col(f"{side}_pt_root_id").alias("root_id"),
-            *((pl.col(f"{side}_pt_position_{axis}") * float(step)).alias(axis) for axis, step in axes),
-        )
-        .collect()
+    return synapses.select(
+        "id",
+        pl.col(f"{side}_pt_root_id").alias("root_id"),
+        *((pl.col(f"{side}_pt_position_{axis}") * float(step)).alias(axis) for axis, step in axes),
     )
 
 

@@ -23,11 +23,11 @@ def run() -> int:
     begun = time.perf_counter()
     home = Settings().home.absolute()
     folder = database.folder()
-    make(folder)
+    files = make(folder)
     materialize()
     with serving(home, folder) as address:
         say(f"\nThe API listens on {address}; tables from other labs are registered there:")
-        register(address, folder)
+        register(address, files)
         jobs = work(address, home)
     refused = refuse(home, folder)
     say(f"\nDone in {time.perf_counter() - begun:.0f} s. The catalog and the tables are in {home}.")
@@ -35,13 +35,15 @@ def run() -> int:
     return jobs or refused
 
 
-def make(folder: Path) -> None:
+def make(folder: Path) -> Path:
+    """Where the other labs' tables are."""
     begun = time.perf_counter()
     size = Size()
     say(f"A synthetic cortex: {size.cells} cells, {size.synapses:,} synapses, seed {size.seed}")
     cortex = build(size)
     written = [*(path.name for path in database.write(folder, cortex)), *outside.write(folder, cortex)]
     say(f"  {', '.join(written) or 'its files were there already'} ({time.perf_counter() - begun:.1f} s)")
+    return outside.folder_of(folder, cortex)
 
 
 def materialize() -> None:
@@ -52,8 +54,8 @@ def materialize() -> None:
             say(f"  version {made.mat_version}: {len(made.tables)} tables, {made.rows:,} rows ({how})")
 
 
-def register(address: str, folder: Path) -> None:
-    for report in outside.register(FeatureRegistry(DATASTACK, server=address), folder):
+def register(address: str, files: Path) -> None:
+    for report in outside.register(FeatureRegistry(DATASTACK, server=address), files):
         seen = report.entry.version.inspection
         news = "registered" if report.created else "was registered already"
         say(f"  {report.ref}: {seen.rows:,} rows of {seen.format}, {news}")

@@ -47,8 +47,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             assert all(each.skipped for each in pipeline.materialize(VERSIONS, instance))
         with deployed(home, allowed_prefixes=(str(home / "cortex"),)) as installation:
             client = installation.client(DATASTACK)
-            assert [each.created for each in outside.register(client, home / "cortex")] == [True] * 4
-            assert [each.created for each in outside.register(client, home / "cortex")] == [False] * 4
+            files = outside.folder_of(home / "cortex", CORTEX)
+            assert [each.created for each in outside.register(client, files)] == [True] * 4
+            assert [each.created for each in outside.register(client, files)] == [False] * 4
             yield installation
 
 
