@@ -95,8 +95,8 @@ class FeatureRegistry:
     def register(self, location: str | PathLike[str], name: str, *, publish: bool = False, **metadata: Any) -> Report:
         """Registers a table that lies somewhere already, as a draft unless `publish`.
 
-        `metadata` are the fields of `Registration`. `mat_version` is the client's unless said; None registers an unversioned table. Metadata left out stays as it
-        was.
+        `metadata` are the fields of `Registration`. `mat_version` is the client's unless said; None registers an
+        unversioned table. Metadata left out stays as it was.
         """
         return self.service.register(self._registration(location, name, publish, metadata))
 

@@ -41,6 +41,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
         http.register(tables.write_synapses(lab / "synapses"), "synapses", key=["id"], tags=["synapse"], **said)
         http.register(tables.write_segclr(lab / "segclr"), "segclr", tags=["embedding"], **said)
         http.register(tables.write_evolved(lab / "evolved"), "evolved", **said)
+        http.register(tables.write_parted_delta(lab / "parted"), "parted", **said)
+        http.register(tables.write_logical(lab / "logical"), "logical", logical_types={"root_id": "uint64"}, **said)
         tables.synapses().head(10).write_parquet(lab / "order.parquet")
         http.register(lab / "order.parquet", "order", **said)
         pl.DataFrame({"root_id": [2**64 - 1, 2**63, 5]}, schema={"root_id": pl.UInt64}).write_parquet(

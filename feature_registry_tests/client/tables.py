@@ -68,6 +68,18 @@ def write_segclr(folder: Path) -> Path:
     return folder
 
 
+def write_parted_delta(folder: Path) -> Path:
+    frame = segclr().with_columns(pl.col("embedding").arr.to_list())
+    deltalake.write_deltalake(folder, frame.to_arrow(), partition_by=["bucket", "region"])
+    return folder
+
+
+def write_logical(folder: Path) -> Path:
+    """Ids that are unsigned, in a format that has no unsigned integers."""
+    deltalake.write_deltalake(folder, pl.DataFrame({"root_id": [5, ROOT, 2**63 - 1]}).to_arrow())
+    return folder
+
+
 def write_evolved(folder: Path) -> Path:
     """A Delta table whose older files lack a column."""
     deltalake.write_deltalake(folder, pl.DataFrame({"id": [ROOT, ROOT + 1]}).to_arrow())

@@ -10,7 +10,7 @@ from feature_registry_tests.client.conftest import Installed
 from feature_registry_tests.client.tables import ROOT
 
 SYNAPSES = tables.synapses()
-TABLES = {"synapses", "segclr", "evolved", "order", "flywire", "nothing"}
+TABLES = {"synapses", "segclr", "parted", "evolved", "logical", "order", "flywire", "nothing"}
 
 
 def grants(installed: Installed) -> int:
@@ -50,11 +50,13 @@ def test_rows_are_the_tables(registry: FeatureRegistry) -> None:
         assert connection.sql("SELECT count(*) FROM nothing").fetchall() == [(0,)]
         assert connection.sql("FROM evolved ORDER BY id").fetchall() == tables.evolved().rows()
         assert connection.sql("FROM flywire").fetchall() == [(2**64 - 1,), (2**63,), (5,)]
+        assert connection.sql("SELECT DISTINCT typeof(root_id) FROM logical").fetchall() == [("UBIGINT",)]
 
 
-def test_partition_columns_are_columns(registry: FeatureRegistry) -> None:
+@pytest.mark.parametrize("name", ["segclr", "parted"])
+def test_partition_columns_are_columns(registry: FeatureRegistry, name: str) -> None:
     with registry.duckdb() as connection:
-        found = connection.sql("SELECT region, count(*) AS n FROM segclr GROUP BY region ORDER BY ALL").fetchall()
+        found = connection.sql(f"SELECT region, count(*) AS n FROM {name} GROUP BY region").fetchall()
     expected = tables.segclr().group_by("region").len().rows()
     assert set(found) == set(expected)
 
