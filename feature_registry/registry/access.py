@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import TypeAdapter
 
 from feature_registry import policy, pruning
 from feature_registry.catalog import Connection, Database, entries, grants
@@ -27,6 +28,8 @@ from feature_registry.storage import Store
 # How long a replica trusts what it knows of a grant: a revoked one stops within the life of one signature.
 GRANT_MEMORY_SECONDS = 60
 GRANTS_REMEMBERED = 10_000
+# All files of a plan in one call: one by one, 10,000 take ten times as long.
+_FILES = TypeAdapter(tuple[PlannedFile, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +229,13 @@ class Access:
 
 def _files(kept: pa.Table, urls: list[str] | None, name: str) -> tuple[PlannedFile, ...]:
     """The files of a plan; `name` names the only file of a table that is one file."""
-    columns = (kept[column].to_pylist() for column in ("path", "size", "rows", "checksum"))
-    rows = zip(urls or [None] * kept.num_rows, *columns, strict=True)
-    # Not validated again: with 10,000 files that would take longer than the pruning.
-    return tuple(
-        PlannedFile.model_construct(url=url, path=path or name, size=size, rows=count, checksum=checksum)
-        for url, path, size, count, checksum in rows
+    paths, sizes, rows, sums = (kept[column].to_pylist() for column in ("path", "size", "rows", "checksum"))
+    files = zip(urls or [None] * kept.num_rows, paths, sizes, rows, sums, strict=True)
+    return _FILES.validate_python(
+        [
+            {"url": url, "path": path or name, "size": size, "rows": count, "checksum": checksum}
+            for url, path, size, count, checksum in files
+        ]
     )
 
 

@@ -5,10 +5,9 @@ A link's token is `GRANT.NUMBER.MAC`. The MAC makes it stateless: no list of gra
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import re
+from hashlib import blake2b
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -23,7 +22,7 @@ class Signer:
     """Makes and checks the tokens of links."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = hmac.digest(key, b"links", "sha256")
+        self._keyed = blake2b(digest_size=16, key=hmac.digest(key, b"links", "sha256"))
 
     def token(self, grant_id: str, number: int) -> str:
         body = f"{grant_id}.{number}"
@@ -38,8 +37,10 @@ class Signer:
         return grant_id, int(number)
 
     def _mac(self, body: str) -> str:
-        digest = hmac.digest(self._key, body.encode(), hashlib.sha256)
-        return base64.urlsafe_b64encode(digest[:18]).decode()  # 144 bits
+        # BLAKE2's own keyed mode (RFC 7693): a plan makes 10,000 of these, and an HMAC takes three times as long.
+        mac = self._keyed.copy()
+        mac.update(body.encode())
+        return mac.hexdigest()
 
 
 class RangeNotSatisfiable(Invalid):
