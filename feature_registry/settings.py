@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,6 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from feature_registry.location import Location
-
 
 Materialize = Literal["latest", "all", "none"]
 
@@ -37,7 +37,9 @@ class Settings(BaseSettings):
     signature_seconds: int = Field(60, gt=0, description="lifetime of a signed URL behind a link")
     budget_bytes: int | None = Field(None, ge=0, description="bytes a person may read in 30 days; unset: no limit")
     price_per_gb: float | None = Field(None, ge=0, description="price of reading 10^9 bytes; unset: not said")
-    token: SecretStr | None = Field(None, description="what the client proves its user with; unset: nobody is logged in")
+    token: SecretStr | None = Field(
+        None, description="what the client proves its user with; unset: nobody is logged in"
+    )
     person: str = Field("local", description="who acts when nobody is logged in")
     feature_modules: tuple[str, ...] = Field(
         ("feature_registry.demo.assets",), description="modules whose feature tables Dagster loads"
@@ -89,3 +91,14 @@ class Settings(BaseSettings):
                 path.hardlink_to(draft)
             draft.unlink()
         return path.read_text().strip().encode()
+
+
+def current(**said: str) -> Settings:
+    """`Settings(**said)`, read again only when the environment or the current folder changed: reading takes 10 ms."""
+    environment = frozenset(each for each in os.environ.items() if each[0].startswith("FEATURE_REGISTRY_"))
+    return _read(environment, Path.cwd(), frozenset(said.items()))
+
+
+@lru_cache(maxsize=8)
+def _read(environment: frozenset[tuple[str, str]], folder: Path, said: frozenset[tuple[str, str]]) -> Settings:
+    return Settings(**dict(said))  # type: ignore[arg-type]

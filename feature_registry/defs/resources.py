@@ -15,7 +15,7 @@ from feature_registry.defs.partitions import mat_version_of
 from feature_registry.location import Location
 from feature_registry.model import Found, PlanRequest, Registration, Report, Search
 from feature_registry.registry import Registry
-from feature_registry.settings import Settings
+from feature_registry.settings import Settings, current
 
 if TYPE_CHECKING:
     from feature_registry.model import Plan
@@ -38,7 +38,7 @@ class FeatureRegistryResource(dg.ConfigurableResource[Any]):
     @property
     def registry(self) -> Registry:
         said = {name: getattr(self, name) for name in ("home", "database", "managed", "person")}
-        return _open(Settings(**{name: value for name, value in said.items() if value is not None}))
+        return _open(current(**{name: value for name, value in said.items() if value is not None}))
 
     def register(self, location: str | Registration, **fields: Any) -> Report:
         """Registers a table that something else wrote; the fields are those of `Registration`."""
