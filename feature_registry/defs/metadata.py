@@ -101,11 +101,16 @@ def _schema(table: FeatureTable, types: Mapping[str, str], nullable: Mapping[str
 
 
 def _described(column: Column) -> str | None:
-    return f"{column.description} [{column.unit}]".strip() if column.unit else column.description or None
+    return f"{column.description} [{_unit(column)}]".strip() if _unit(column) else column.description or None
+
+
+def _unit(column: Column) -> str:
+    """Empty for a pure number, whose unit is spelled `1`."""
+    return "" if column.unit in (None, "1") else str(column.unit)
 
 
 def _column_tags(name: str, column: Column, table: FeatureTable) -> dict[str, str]:
-    told = {"kind": column.kind.kind if column.kind.kind != "plain" else "", "unit": column.unit or ""}
+    told = {"kind": column.kind.kind if column.kind.kind != "plain" else "", "unit": _unit(column)}
     if name in table.references:
         told["references"] = table.references[name].replace("/", ".")
     # Dagster's tag values have fewer letters than units have; um^3 stays in the description.
