@@ -41,31 +41,29 @@ def register(  # noqa: PLR0917 - Typer's arguments have places
 ) -> None:
     """Register a table that lies somewhere already. What is not said about a known table stays as it was."""
     fields = _metadata(metadata)
-    if key:
-        fields["key"] = [column.strip() for each in key for column in each.split(",")]
-    if name:
-        fields["name"] = name
-    if datastack:
-        fields["datastack"] = datastack
+    given = {"name": name, "datastack": datastack, "key": [c.strip() for each in key or () for c in each.split(",")]}
+    fields |= {field: value for field, value in given.items() if value}
     if mat_version is not None:
-        number = version_of(mat_version)
-        if number == "latest":
-            raise typer.BadParameter("a table is registered at a number, or as unversioned")
-        fields["mat_version"] = None if number == "unversioned" else number
+        fields["mat_version"] = _number(mat_version)
     for needed in ("name", "datastack", "mat_version"):
         if needed not in fields:
             raise typer.BadParameter(f"--{needed.replace('_', '-')} is needed, or {needed!r} in --metadata")
+    fields = {"publish": publish, **fields}
     registry = opened(context)
-    if preview:
-        report = registry.preview(location, **{"publish": publish, **fields})
-    else:
-        report = registry.register(location, **{"publish": publish, **fields})
+    report = registry.preview(location, **fields) if preview else registry.register(location, **fields)
     if as_json:
         printed(report)
         return
     done = "would be registered" if preview else "registered" if report.created else "was registered already"
     typer.echo(f"{report.ref} {done}, {report.entry.version.status}")
     typer.echo(checks(report.checks))
+
+
+def _number(mat_version: str) -> int | None:
+    number: int | str = version_of(mat_version)
+    if number == "latest":
+        raise typer.BadParameter("a table is registered at a number, or as unversioned")
+    return None if number == "unversioned" else int(number)
 
 
 def _metadata(path: Path | None) -> dict[str, Any]:

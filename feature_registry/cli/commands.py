@@ -11,9 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from feature_registry.client import FeatureRegistry
+from feature_registry.client.secrets import redacted
 from feature_registry.errors import RegistryError
-
-_LINK = re.compile(r"(/v1/links/)[^/\s'\"]+|([?&](?:X-[A-Za-z-]+|signature|sig|token)=)[^&\s'\"]+", re.IGNORECASE)
 
 
 class Commands(TyperGroup):
@@ -29,7 +28,7 @@ class Commands(TyperGroup):
                 raise
             message = f"the read failed: {wrong}"
         # An engine's message may hold a link, which is a secret.
-        line = " ".join(_LINK.sub(r"\1\2...", message).split())
+        line = " ".join(redacted(message).split())
         typer.echo(f"error: {line}", err=True)
         raise typer.Exit(1)
 

@@ -14,17 +14,18 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @app.command()
-def up(
+def up(  # noqa: PLR0917 - Typer's arguments have places
     host: Annotated[str | None, typer.Option(help="Where to listen.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Of the API; 0: any free one.")] = None,
     file_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Of the file server; 0: any free one.")
     ] = None,
+    dagster_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the Dagster UI.")] = None,
     dagster: Annotated[bool, typer.Option("--dagster/--no-dagster", help="Run the Dagster UI and daemon too.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Listen on other hosts' interfaces too.")] = False,
 ) -> None:
     """Run the API and the file server until stopped."""
-    said = {"host": host, "port": port, "file_port": file_port}
+    said = {"host": host, "port": port, "file_port": file_port, "dagster_port": dagster_port}
     settings = Settings(**{name: value for name, value in said.items() if value is not None})  # type: ignore[arg-type]
     if settings.host not in LOOPBACK and not force:
         raise Invalid(

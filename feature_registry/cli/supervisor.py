@@ -41,6 +41,9 @@ def run(settings: Settings, dagster: bool) -> int:
         api = stack.enter_context(_bound(settings.host, settings.port, "port"))
         files = stack.enter_context(_bound(settings.host, settings.file_port, "file_port"))
         settings = _with_ports(settings, api.getsockname()[1], files.getsockname()[1])
+        if dagster:
+            with _bound(settings.host, settings.dagster_port, "dagster_port"):
+                pass  # free now; Dagster itself would say so only after many seconds
         settings.home.mkdir(parents=True, exist_ok=True)
         registry = Registry(settings)
         stack.callback(registry.close)

@@ -15,7 +15,17 @@ from feature_registry.client.service import Service
 from feature_registry.client.table import ReadPlan, Table
 from feature_registry.errors import Invalid
 from feature_registry.location import Location
-from feature_registry.model import Entry, Event, MaterializationVersion, Registration, Report, Search, TableRef
+from feature_registry.model import (
+    Entry,
+    Event,
+    Grant,
+    MaterializationVersion,
+    Plan,
+    Registration,
+    Report,
+    Search,
+    TableRef,
+)
 from feature_registry.settings import Settings
 
 if TYPE_CHECKING:
@@ -80,8 +90,8 @@ class FeatureRegistry:
     def duckdb(self, tables: Iterable[str] | Mapping[str, Any] | None = None) -> Connection:
         """A DuckDB connection in which every table of the datastack at the version is a view.
 
-        `tables` chooses them; as a mapping of names to `where`, only files that can hold such rows are granted, and
-        rows of other files are not seen.
+        `tables` chooses them; as a mapping of names to pyarrow's filters (or None), a view has only such rows, and
+        only files that can hold them are granted.
         """
         from feature_registry.client import duck
 
@@ -122,10 +132,12 @@ class FeatureRegistry:
             raise Invalid("is not said", field="datastack", value=None, expected="FeatureRegistry('a_datastack')")
         return self.service.mat_versions(self.datastack)
 
-    def spent(self, plan: ReadPlan | str) -> int:
-        """Bytes charged so far to a plan, or to the grant of this id."""
-        grant = plan if isinstance(plan, str) else plan.grant.id if plan.grant else None
-        return 0 if grant is None else self.service.grant(grant).charged
+    def spent(self, grant: Plan | Grant | str) -> int:
+        """Bytes charged so far to a plan, to a grant, or to the grant of this id."""
+        found = grant.grant if isinstance(grant, Plan) else grant
+        if found is None:  # a dry run
+            return 0
+        return self.service.grant(found if isinstance(found, str) else found.id).charged
 
     def export(self, name: str) -> str:
         return self.service.export(name)

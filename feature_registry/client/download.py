@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 import httpx
 
 from feature_registry.client import progress
+from feature_registry.client.secrets import keep_out_of_logs
 from feature_registry.errors import Conflict, Invalid, RegistryError, Unavailable
 from feature_registry.model import Entry, PlannedFile
 
@@ -53,6 +54,7 @@ def download(table: Table, folder: str | PathLike[str], where: Where, show: bool
 
 
 def _fetch_all(wanted: list[tuple[Path, PlannedFile]], show: bool) -> None:
+    keep_out_of_logs()
     stop = threading.Event()
     limits = httpx.Limits(max_connections=2 * PARALLEL)
     with (

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime
 from importlib.util import find_spec
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_registry.client import schemas
 from feature_registry.client.filters import Where
 from feature_registry.client.table import Table
-from feature_registry.errors import Unavailable
-from feature_registry.model import Inspection
+from feature_registry.errors import Invalid, Unavailable
+from feature_registry.model import Inspection, Operator
 
 if TYPE_CHECKING:
     import duckdb
@@ -112,11 +114,6 @@ class Connection:
         return getattr(self._connection, name)
 
 
-def views(tables: Iterable[Table], chosen: Mapping[str, Where]) -> Iterator[tuple[str, Table, Where]]:
-    for table in tables:
-        yield table.name, table, chosen.get(table.name)
-
-
 def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
@@ -195,6 +192,8 @@ def _made(kind: Any) -> pl.DataType:
 
 def _reading(table: Table, where: Where) -> str:
     """The query that reads the files of a plan made now."""
+    if where is not None and not isinstance(where, (list, tuple)):
+        raise Invalid("is no filter of DuckDB's", field="where", value=str(where), expected="pyarrow's filters")
     plan = table.plan(where)
     inspection = plan.entry.version.inspection
     if not plan.files:
@@ -210,7 +209,28 @@ def _reading(table: Table, where: Where) -> str:
         for name, kind in types.items()
     )
     files = ", ".join("'" + url.replace("'", "''") + "'" for url in plan.urls)
-    return f"SELECT {columns} FROM read_parquet([{files}], {', '.join(options)})"  # noqa: S608 - all of it is quoted
+    rows = " OR ".join("(" + " AND ".join(starmap(_comparison, part)) + ")" for part in plan.filter.sent)
+    condition = f" WHERE {rows}" if rows else ""
+    return f"SELECT {columns} FROM read_parquet([{files}], {', '.join(options)}){condition}"  # noqa: S608 - all quoted
+
+
+def _comparison(column: str, operator: Operator, value: Any) -> str:
+    if operator in ("in", "not in"):
+        values = ", ".join(map(_literal, value)) or "NULL"  # equal to nothing
+        found = f"coalesce({quoted(column)} IN ({values}), false)"
+        return found if operator == "in" else f"({quoted(column)} IS NOT NULL AND NOT {found})"
+    return f"{quoted(column)} {operator} {_literal(value)}"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, (bool, int)):
+        return str(value)
+    if isinstance(value, datetime):
+        return f"{'TIMESTAMP' if value.tzinfo is None else 'TIMESTAMPTZ'} '{value.isoformat(' ')}'"
+    if isinstance(value, date):
+        return f"DATE '{value.isoformat()}'"
+    text = "'" + str(value).replace("'", "''") + "'"
+    return f"{text}::DOUBLE" if isinstance(value, float) else text
 
 
 def _evolved(inspection: Inspection) -> bool:

@@ -11,6 +11,7 @@ import httpx
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from feature_registry import errors
+from feature_registry.client.secrets import keep_out_of_logs
 from feature_registry.model import (
     Datastack,
     Entry,
@@ -49,6 +50,7 @@ class HttpService:
         if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
             raise errors.Invalid("is no address", field="server", value=address, expected="http(s)://host[:port]")
         self.address = address.rstrip("/")
+        keep_out_of_logs()
         headers = {"User-Agent": f"feature-registry/{version('feature-registry')}"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token.get_secret_value()}"

@@ -40,6 +40,10 @@ class ReadPlan(Plan):
         return scan.frame(self, self._filter)
 
     @property
+    def filter(self) -> Filter:
+        return self._filter
+
+    @property
     def urls(self) -> list[str]:
         return scan.urls(self)
 
@@ -171,7 +175,7 @@ class Table:
         if rows < 1:
             raise Invalid("is no number of rows", field="rows", value=rows, expected="1 or more")
         plan = self.plan(where, columns, **options)
-        return batches(plan, plan._filter, rows, seed)
+        return batches(plan, plan.filter, rows, seed)
 
     def download(self, folder: str | PathLike[str], where: Where = None, progress: bool = True) -> list[Path]:
         """Whole files that can hold the wanted rows, into a folder that Polars or DuckDB read as it is. Goes on where

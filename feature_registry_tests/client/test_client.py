@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,22 @@ def test_latest_is_the_highest_version(installed: Installed) -> None:
 def test_what_names_no_version(datastack: str, mat_version: object, installed: Installed) -> None:
     with pytest.raises(Invalid):
         FeatureRegistry(datastack, mat_version, server=installed.http.service)  # type: ignore[arg-type]
+
+
+def test_a_missing_server_is_named(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['sqlalchemy'] = None; from feature_registry.client import FeatureRegistry\n"
+        "try: FeatureRegistry('fly')\nexcept ImportError as missing: print(missing)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True).stdout
+    assert "feature-registry[server]" in said
+
+
+def test_links_stay_out_of_logs(installed: Installed, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", logger="httpx")
+    installed.http["order"].download(tmp_path, progress=False)
+    assert "/v1/links/..." in caplog.text
+    assert re.findall(r"/v1/links/(?!\.\.\.)", caplog.text) == []
 
 
 def test_the_import_is_light() -> None:

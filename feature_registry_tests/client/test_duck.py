@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -102,8 +105,31 @@ def test_bytes_charged_are_bytes_sent(installed: Installed) -> None:
 def test_chosen_tables_with_their_rows(registry: FeatureRegistry) -> None:
     with registry.duckdb({"synapses": [("post_pt_root_id", "==", ROOT)], "order@1507": None}) as connection:
         assert {row[0] for row in connection.sql("SHOW TABLES").fetchall()} == {"synapses", "order"}
-        [(rows,)] = connection.sql("SELECT count(*) FROM synapses").fetchall()
-        assert tables.SYNAPSES // tables.CELLS <= rows < tables.SYNAPSES
+        assert connection.sql("SELECT count(*) FROM synapses").fetchall() == [(tables.SYNAPSES // tables.CELLS,)]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        [("id", "in", [ROOT, ROOT + 7])],
+        [("id", "not in", [ROOT])],
+        [("target_id", "not in", [])],
+        [("target_id", "in", [])],
+        [[("size", ">=", 900), ("cell_type", "==", "BC")], [("cell_type", "==", "it's")]],
+        [("created", "<", "2024-01-01T01:00:00")],
+        [("score", "==", 0.5154639)],
+    ],
+)
+def test_a_view_has_the_rows_that_a_scan_has(registry: FeatureRegistry, where: list[Any]) -> None:
+    expected = registry["synapses"].scan(where).collect()["id"].sort().to_list()
+    with registry.duckdb({"synapses": where}) as connection:
+        assert [row[0] for row in connection.sql("SELECT id FROM synapses ORDER BY id").fetchall()] == expected
+
+
+def test_a_missing_duckdb_is_named(registry: FeatureRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    with pytest.raises(ImportError, match=r"feature-registry\[duckdb\]"):
+        registry.duckdb()
 
 
 def test_it_is_the_connection_too(registry: FeatureRegistry) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import polars as pl
@@ -170,6 +171,13 @@ def test_arrow(registry: FeatureRegistry) -> None:
     found = registry["synapses"].to_arrow(columns=["id", "size"])
     assert found.num_rows == tables.SYNAPSES
     assert found.column_names == ["id", "size"]
+
+
+@pytest.mark.parametrize("package", ["pandas", "pyarrow"])
+def test_a_missing_pandas_is_named(registry: FeatureRegistry, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=r"feature-registry\[pandas\]"):
+        registry["order"].to_pandas()
 
 
 def test_batches_are_even_and_complete(registry: FeatureRegistry) -> None:
