@@ -6,7 +6,9 @@ What only type checkers see (`if TYPE_CHECKING:`) is no arrow.
 from __future__ import annotations
 
 import ast
+import re
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -43,6 +45,12 @@ ARROWS = {
     "__main__": {"cli"},
 }
 ONLY_INSIDE_FUNCTIONS = {("client", "registry"), ("cli", "registry"), ("cli", "api"), ("cli", "demo")}
+ROOMS_OF: dict[str | None, set[str]] = {
+    None: GROUND | {"client", "cli", "__init__", "__main__"},
+    "server": CORE | {"registry", "api"},
+    "pipeline": {"defs", "definitions"},
+    "demo": {"demo"},
+}
 LIBRARIES = {
     "dagster": {"defs", "definitions", "demo"},
     "sqlalchemy": {"catalog"},
@@ -149,18 +157,34 @@ def test_a_library_stays_in_its_room(library: str) -> None:
     assert listed(arrow for arrow in users if room(arrow.module) not in LIBRARIES[library]) == ""
 
 
-def test_the_client_needs_no_extra_to_be_imported() -> None:
-    """Its extras (duckdb, pandas, pyarrow) are imported by the functions that use them."""
-    brought = {"httpx", "polars", "pydantic", "pydantic_core", "pydantic_settings", "typer", "rich", "feature_registry"}
-    small = GROUND | {"client", "cli", "__init__"}
-    outside = [
+def installed(extra: str | None) -> set[str]:
+    """The packages that an extra of pyproject.toml names, under the names by which they are imported."""
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
+    found = {ROOT.name, "rich", "pydantic_core"}  # the last two of typer and pydantic
+    wanted = [*project["dependencies"], *(project["optional-dependencies"][extra] if extra else [])]
+    for requirement in wanted:
+        name, extras = re.match(r"([\w-]+)(?:\[([\w,]+)\])?", requirement).groups()
+        if name == "feature-registry":
+            found.update(*(installed(each) for each in extras.split(",")))
+        found.add(name.replace("-", "_"))
+    return found
+
+
+@pytest.mark.parametrize("extra", [None, "server", "pipeline", "demo"])
+def test_an_extra_brings_what_its_rooms_import(extra: str | None) -> None:
+    """The client's extras (duckdb, pandas) are imported by the functions that use them."""
+    missing = [
         arrow
         for arrow in IMPORTS
-        if room(arrow.module) in small
-        and not arrow.deferred
-        and arrow.target.split(".")[0] not in brought | sys.stdlib_module_names
+        if room(arrow.module) in ROOMS_OF[extra]
+        and not (arrow.deferred and room(arrow.module) in ROOMS_OF[None])
+        and arrow.target.split(".")[0] not in installed(extra) | sys.stdlib_module_names
     ]
-    assert listed(outside) == ""
+    assert listed(missing) == ""
+
+
+def test_every_room_belongs_to_an_extra() -> None:
+    assert set().union(*ROOMS_OF.values()) == set(ARROWS)
 
 
 def test_modules_fit_on_their_page() -> None:
