@@ -30,6 +30,8 @@ EXCITATORY = ("23P", "4P", "5P-IT", "5P-ET", "6P-CT")
 INHIBITORY = ("BC", "MC", "BPC", "NGC")
 BOX = np.array([[600_000, 400_000, 720_000], [1_000_000, 800_000, 960_000]])  # nm
 SOMA_RADIUS = 5_000  # nm
+CLUMPS = 12  # of synapses along an axon
+NEIGHBOURS = 30  # cells that a clump may reach
 NEVER = 99  # a materialization version that does not come
 EMBEDDING_DIMENSION = 64
 HKS_DIMENSION = 32
@@ -165,13 +167,30 @@ def _directions(rng: np.random.Generator, count: int) -> Floats:
     return unit
 
 
+def _contacts(rng: np.random.Generator, size: Size, soma: Floats) -> tuple[Ints, Ints, Floats]:
+    """The cells on both sides of every synapse, and its centre in nm.
+
+    An axon has clumps of synapses, each with the cells around it; every fiftieth synapse lies on a soma.
+    """
+    weight = rng.lognormal(0, 0.7, size.cells)
+    pre = rng.choice(size.cells, size.synapses, p=weight / weight.sum())
+    clumps = soma[:, None] + _directions(rng, size.cells * CLUMPS).reshape(size.cells, CLUMPS, 3) * rng.gamma(
+        2.0, 50_000, (size.cells, CLUMPS, 1)
+    )
+    clumps = clumps.clip(*BOX)
+    around = np.linalg.norm(clumps[:, :, None] - soma, axis=3).argsort(axis=2)[:, :, :NEIGHBOURS]
+    clump = rng.integers(0, CLUMPS, size.synapses)
+    post = around[pre, clump, rng.integers(0, around.shape[2], size.synapses)]
+    centre = clumps[pre, clump] + rng.normal(0, 8_000, (size.synapses, 3))
+    away = centre - soma[post]
+    distance = np.linalg.norm(away, axis=1)
+    reached = np.where(rng.random(size.synapses) < 0.02, 0, np.maximum(distance - SOMA_RADIUS, 0)) + SOMA_RADIUS
+    return pre, post, soma[post] + away * (reached / distance)[:, None]
+
+
 def _synapses(rng: np.random.Generator, size: Size, soma: Floats, supervoxels: Ints) -> Arrays:
     count, cells = size.synapses, size.cells
-    weight = rng.lognormal(0, 0.7, cells)
-    pre = rng.choice(cells, count, p=weight / weight.sum())
-    post = rng.integers(0, cells, count)
-    radius = SOMA_RADIUS + rng.gamma(2.0, 30_000, count) * (rng.random(count) > 0.02)
-    centre = soma[post] + _directions(rng, count) * radius[:, None]
+    pre, post, centre = _contacts(rng, size, soma)
     fragment = rng.random(count) < 0.04
     post_piece = np.where(fragment, rng.integers(2 * cells, 2 * cells + size.fragments, count), post)
     pre_piece = cells + pre

@@ -41,7 +41,8 @@ class Measured:
     @property
     def files(self) -> str:
         kept, known = (sum(getattr(plan.cost, name) for plan in self.plans) for name in ("files", "files_total"))
-        return f"{kept} of {known}, in {len(self.plans)} plans"
+        plans = len(self.plans)
+        return f"{kept} of {known}, in {plans} plan{'s' * (plans > 1)}"
 
     @property
     def agree(self) -> bool:
@@ -94,7 +95,7 @@ def say(text: str = "") -> None:
 def block(title: str, frame: pl.DataFrame, rows: int, measured: Measured, notes: Mapping[str, Any]) -> None:
     """One job: the head of its answer and its figures."""
     say(f"\n{title}")
-    with pl.Config(tbl_rows=HEAD, tbl_cols=6, tbl_hide_dataframe_shape=True, fmt_str_lengths=30, tbl_width_chars=118):
+    with pl.Config(tbl_rows=HEAD, tbl_cols=7, tbl_hide_dataframe_shape=True, fmt_str_lengths=30, tbl_width_chars=118):
         say(str(frame.head(HEAD)))
     verdict = "as charged" if measured.agree else "NOT AS CHARGED"
     figures = {
