@@ -55,17 +55,17 @@ class Location(str):
     def joined(self, relative: str) -> Location:
         """The place below this one at a literal relative key."""
         tail = quote(relative) if self.scheme == "file" else relative
-        return Location(f"{str(self).rstrip('/')}/{tail}")
+        return Location(f"{self.removesuffix('/')}/{tail}")
 
     def holds(self, other: Location) -> bool:
         """Whether `other` is this place or lies below it; `a/b` never holds `a/bc`."""
-        return other == self or other.startswith(f"{str(self).rstrip('/')}/")
+        return other == self or other.startswith(f"{self.removesuffix('/')}/")
 
     def relative(self, other: Location) -> str:
         """The literal key of `other` below this place."""
         if not self.holds(other):
             raise Invalid("lies outside", field="location", value=str(other), expected=f"a place below {self}")
-        tail = str(other)[len(self.rstrip("/")) + 1 :]
+        tail = str(other)[len(self.removesuffix("/")) + 1 :]
         return unquote(tail) if self.scheme == "file" else tail
 
     @classmethod

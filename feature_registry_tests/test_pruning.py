@@ -109,10 +109,11 @@ def bounds(table: pa.Table, name: str) -> tuple[Any, Any]:
     return found["min"].as_py(), found["max"].as_py()
 
 
-@settings(max_examples=200, deadline=None)
-@given(case=cases(), missing=st.randoms(use_true_random=False))
-def test_never_loses_a_matching_row(case: Any, missing: Any) -> None:
-    files, where = case
+@pytest.mark.parametrize("names", [*[(name,) for name in KINDS], tuple(KINDS)], ids=lambda names: "+".join(names[:2]))
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), missing=st.randoms(use_true_random=False))
+def test_never_loses_a_matching_row(names: tuple[str, ...], data: st.DataObject, missing: Any) -> None:
+    files, where = data.draw(cases(names))
     names = files[0].column_names
     columns: dict[str, Any] = {
         "path": [str(number) for number in range(len(files))],
@@ -263,6 +264,26 @@ def test_alternatives_are_united() -> None:
 def test_no_condition_keeps_all() -> None:
     assert prune(MANIFEST, (), TABLE).kept.tolist() == [0, 1, 2, 3]
     assert prune(MANIFEST, ((),), TABLE).kept.tolist() == [0, 1, 2, 3]
+
+
+def test_nulls_are_not_among_the_values_of_not_in() -> None:
+    """pyarrow's filters keep them, so their files are kept."""
+    manifest = pa.table({"rows": [9, 9, 9], "min.id": [5, 5, 5], "max.id": [5, 5, 5], "nulls.id": [0, 1, None]})
+    assert prune(manifest, ((("id", "not in", (4, 5)),),), TABLE).kept.tolist() == [1, 2]
+    assert prune(manifest, ((("id", "!=", 5),),), TABLE).kept.tolist() == []
+
+
+def test_bounds_finer_than_python_are_rounded_outwards() -> None:
+    kind = pa.timestamp("ns", "UTC")
+    bound = pa.array([1_999], kind)  # 1.999 microseconds
+    manifest = pa.table({"rows": [1], "min.at": bound, "max.at": bound, "nulls.at": [0]})
+    schema = pa.schema([("at", kind)])
+    start = datetime(1970, 1, 1, tzinfo=UTC)
+    for operator, microseconds, kept in [
+        (">", 1, True), ("<", 2, True), ("==", 1, True), (">", 2, False), ("<", 1, False), ("==", 3, False),
+    ]:  # fmt: skip
+        where = ((("at", operator, start + timedelta(microseconds=microseconds)),),)
+        assert (len(prune(manifest, where, schema).kept) == 1) == kept, (operator, microseconds)
 
 
 def test_bounds_in_the_wrong_order_say_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -76,6 +77,7 @@ class Writer:
         self._location = location
         self._system, self._to_path = store.filesystem()
         names = [name for name in schema.names if name not in options.partition_by]
+        _check_columns([schema.field(name) for name in names])
         metadata = (schema.metadata or {}) | {key.encode(): text.encode() for key, text in options.metadata.items()}
         self._schema = pa.schema([schema.field(name) for name in names], metadata=metadata)
         self._options = options
@@ -109,7 +111,7 @@ class Writer:
     def abandon(self) -> None:
         """Removes what was written."""
         for part in self._parts.values():
-            part.sink.close()
+            part.abandon()
         for path in self.begun:
             self._system.delete_file(self._to_path(self._location.joined(path)))
 
@@ -134,6 +136,19 @@ class Writer:
 
     def _end(self, key: Key) -> None:
         self._files.append(self._parts.pop(key).close())
+
+
+def _check_columns(columns: list[pa.Field]) -> None:
+    def fits(some: list[pa.Field]) -> bool:
+        try:
+            pq.ParquetWriter(pa.BufferOutputStream(), pa.schema(some)).close()
+        except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+            return False
+        return True
+
+    if not fits(columns):
+        odd = next(column for column in columns if not fits([column]))
+        raise Invalid(f"is of type {odd.type}, which Parquet cannot hold", field="column", value=odd.name)
 
 
 class Part:
@@ -174,6 +189,12 @@ class Part:
         size = self.sink.tell()
         self.sink.close()
         return DataFile(self._path, size, self._footers[0], self._partition)
+
+    def abandon(self) -> None:
+        with contextlib.suppress(Exception):  # it is not whole, and about to be removed
+            self._writer.close()
+        with contextlib.suppress(Exception):
+            self.sink.close()
 
     def _write(self, rows: int) -> None:
         self._writer.write_table(self._pending.slice(0, rows), row_group_size=rows)

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
+import pyarrow as pa
 
 from feature_registry.formats._data_files import NULL_PARTITION, Partition
 from feature_registry.formats._manifests import decoded
@@ -28,7 +29,8 @@ def scan_files(
     store: Store, inspection: Inspection, files: list[Location], partitions: list[Partition]
 ) -> pl.LazyFrame:
     """The columns of the inspection's schema, in its order; an absent column of an older file is null."""
-    empty = pl.from_arrow(decoded(inspection.arrow_schema).empty_table())
+    schema = decoded(inspection.arrow_schema)
+    empty = pl.from_arrow(schema.empty_table())
     assert isinstance(empty, pl.DataFrame)
     types = dict(empty.schema)
     if not files:
@@ -43,7 +45,7 @@ def scan_files(
         hive_schema = dict.fromkeys(above, pl.String()) | {name: types[name] for name in names}
         frame = _scan(store, files, stored, hive_schema)
     else:
-        frame = _spelled_out(store, files, partitions, stored, {name: types[name] for name in names})
+        frame = _spelled_out(store, files, partitions, stored, pa.schema([schema.field(name) for name in names]))
     return _cast(frame.select(list(types)), inspection)
 
 
@@ -68,19 +70,32 @@ def _scan(
 
 
 def _spelled_out(
-    store: Store, files: list[Location], partitions: list[Partition], stored: dict[str, Any], types: dict[str, Any]
+    store: Store, files: list[Location], partitions: list[Partition], stored: dict[str, Any], schema: pa.Schema
 ) -> pl.LazyFrame:
-    """For files whose folders do not say their partition, or say it beside folders of the same name further up."""
+    """For files whose folders do not say their partition, or say it below others that look like partitions.
+
+    `schema` is that of the partition columns.
+    """
     groups: dict[tuple[str | None, ...], list[Location]] = {}
     for file, partition in zip(files, partitions, strict=True):
-        groups.setdefault(tuple(partition[name] for name in types), []).append(file)
+        groups.setdefault(tuple(partition[name] for name in schema.names), []).append(file)
+    columns = zip(schema, zip(*groups, strict=True), strict=True)
+    values = pl.DataFrame([_typed(texts, field).alias(field.name) for field, texts in columns])
     return pl.concat(
         _scan(store, group, stored).with_columns(
-            pl.lit(value, pl.String).cast(kind).alias(name)
-            for value, (name, kind) in zip(values, types.items(), strict=True)
+            pl.lit(values[name][row], values.schema[name]).alias(name) for name in values.columns
         )
-        for values, group in groups.items()
+        for row, group in enumerate(groups.values())
     )
+
+
+def _typed(texts: tuple[str | None, ...], field: pa.Field) -> pl.Series:
+    values = pa.array(texts, pa.string())
+    if pa.types.is_timestamp(field.type):  # spelled in UTC, without saying so
+        values = values.cast(pa.timestamp(field.type.unit))
+    series = pl.from_arrow(values.cast(field.type))
+    assert isinstance(series, pl.Series)
+    return series
 
 
 def _hive(location: Location) -> dict[str, str | None]:

@@ -105,11 +105,17 @@ def _opened(store: Store, location: Location, snapshot: str | None) -> DeltaTabl
         raise _explained(store, location, version, wrong) from None
     if table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
         raise Invalid("maps its columns to other names", field="location", value=str(location), expected="no mapping")
-    features = table.protocol().reader_features or []
-    if "deletionVectors" in features and len(pa.table(table.deletion_vectors())):
+    if "deletionVectors" in (table.protocol().reader_features or []) and _has_deletion_vectors(table):
         message = "has deletion vectors, so its files hold rows that are deleted"
         raise Invalid(message, field="location", value=str(location), expected="a table after OPTIMIZE or REORG")
     return table
+
+
+def _has_deletion_vectors(table: DeltaTable) -> bool:
+    try:
+        return len(pa.table(table.deletion_vectors())) > 0
+    except DeltaError:  # they are there, and broken
+        return True
 
 
 def _explained(store: Store, location: Location, version: int | None, wrong: Exception) -> Exception:
