@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ Done = tuple[pl.DataFrame, int, Mapping[str, int]]  # the head of an answer or a
 
 def main() -> int:
     """The exit code: 0 if the bytes charged are the bytes sent, in every job."""
-    parser = argparse.ArgumentParser(prog="python -m feature_registry.demo.use_cases", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m feature_registry.demo.jobs", description=__doc__)
     parser.add_argument("--server", required=True, help="address of the registry's API")
     parser.add_argument("--log", required=True, type=Path, help="access log of the file server")
     given = parser.parse_args()
@@ -93,3 +94,7 @@ def _signatures(registry: FeatureRegistry) -> Done:
 def _spines(registry: FeatureRegistry) -> Done:
     frame = use_cases.use_case_7(registry)
     return frame, frame.height, {}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

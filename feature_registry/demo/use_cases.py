@@ -164,11 +164,3 @@ def nearest(sites: pl.DataFrame, points: pl.DataFrame) -> pl.DataFrame:
         .join(points.select("point", *EMBEDDING), on="point", how="left")
         .drop("point")
     )
-
-
-if __name__ == "__main__":
-    import sys
-
-    from feature_registry.demo.jobs import main
-
-    sys.exit(main())

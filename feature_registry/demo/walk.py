@@ -63,7 +63,7 @@ def register(address: str, files: Path) -> None:
 
 def work(address: str, home: Path) -> int:
     """The jobs, in a process of their own that knows nothing but the address (and the log, to count the bytes)."""
-    command = [sys.executable, "-m", "feature_registry.demo.use_cases", "--server", address]
+    command = [sys.executable, "-m", "feature_registry.demo.jobs", "--server", address]
     command += ["--log", str(file_log(home))]
     return subprocess.run(command, check=False).returncode  # noqa: S603 - nobody else's words
 
