@@ -6,9 +6,12 @@ from types import ModuleType
 
 import dagster as dg
 import polars as pl
+from fastapi.testclient import TestClient
 
 from feature_registry import feature_table
+from feature_registry.api import create_app
 from feature_registry.defs.build import build_defs
+from feature_registry.model import Search
 from feature_registry.settings import Settings
 from feature_registry_tests.defs.workshop import DATASTACK, SAID, Workshop
 
@@ -62,3 +65,41 @@ def test_modules_and_resources_come_from_the_settings(tmp_path: Path) -> None:
         del sys.modules["tables_of_a_test"]
     assert keys == {f"{DATASTACK}/nuclei", f"{DATASTACK}/atlas", "plain"}
     assert not (tmp_path / "catalog.db").exists()
+
+
+ONE_FILE = """
+import polars as pl
+
+from feature_registry import Column, feature_table
+
+
+@feature_table(
+    datastack="minnie65_public", owner="celltypes-team", key=["nucleus_id"], license="CC-BY-4.0",
+    description="Shape of the nucleus of every cell.",
+    columns={"nucleus_volume": Column("Volume of the nucleus", unit="um^3", type="float64")},
+)
+def nucleus_shapes() -> pl.DataFrame:
+    return pl.DataFrame({"nucleus_id": [1, 2], "nucleus_volume": [300.0, 280.5]})
+"""
+
+
+def test_one_file_of_fifteen_lines_is_a_feature_table(workshop: Workshop) -> None:
+    assert len(ONE_FILE.strip().splitlines()) <= 15
+    made = ModuleType("one_file")
+    exec(compile(ONE_FILE, "one_file", "exec"), vars(made))
+    definitions = build_defs([made], Settings(home=workshop.folder), workshop.resources)
+    [spec] = definitions.resolve_all_asset_specs()
+    assert spec.partitions_def is not None
+    job = definitions.resolve_job_def(f"materialize_{DATASTACK}")
+    result = job.execute_in_process(partition_key="1507", instance=workshop.instance)
+    assert {each.check_name: each.passed for each in result.get_asset_check_evaluations()} == {
+        "schema": True,
+        "key": True,
+    }
+    [entry] = workshop.registry.search(Search(text="nucleus volume")).entries
+    assert str(entry.ref) == f"{DATASTACK}/nucleus_shapes@1507.0"
+    with TestClient(create_app(workshop.registry)) as api:
+        assert api.get(f"/v1/tables/{DATASTACK}/nucleus_shapes@1507").json()["table"]["license"] == "CC-BY-4.0"
+        plan = api.post("/v1/plans", json={"table": f"{DATASTACK}/nucleus_shapes@1507"}).json()
+        assert plan["cost"]["rows"] == 2
+    assert "nucleus_shapes" in workshop.registry.export("catalog_json")

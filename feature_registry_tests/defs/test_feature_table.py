@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 import pyarrow as pa
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.loader import LoadingContextForTest
 
 from feature_registry import Column, feature_table
 from feature_registry.defs.resources import FeatureRegistryResource
@@ -100,7 +103,35 @@ def test_the_ui_is_told_columns_rows_size_uri_lineage_and_versions(workshop: Wor
     assert event.partition == "1507"
     assert event.materialization.tags["dagster/data_version"] == version.inspection.fingerprint
     assert event.materialization.tags["dagster/code_version"] == version.producer.code_version
-    assert f"dagster/input_data_version/{DATASTACK}/nuclei" in event.materialization.tags
+
+
+def test_new_data_make_what_follows_stale(tmp_path: Path) -> None:
+    values = [1]
+
+    @feature_table(**SAID)
+    def cells() -> pl.DataFrame:
+        return pl.DataFrame({"id": values})
+
+    @feature_table(**SAID)
+    def counted(cells: pl.LazyFrame) -> pl.LazyFrame:
+        return cells.select(pl.len())
+
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        workshop = Workshop(tmp_path / "registry", instance=instance)
+        graph = dg.Definitions(assets=[cells, counted], resources=workshop.resources).get_repository_def().asset_graph
+
+        def status(key: dg.AssetKey, mat_version: str) -> str:
+            resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+            return resolver.get_status(key, mat_version).value
+
+        workshop.make(cells, counted)
+        assert (status(counted.key, "1507"), status(counted.key, "507")) == ("FRESH", "MISSING")
+        values.append(2)
+        workshop.make(cells, counted, selection=[cells.key])
+        assert status(counted.key, "1507") == "STALE"
+        workshop.make(cells, counted, selection=[counted.key])
+        assert status(counted.key, "1507") == "FRESH"
+        workshop.registry.close()
 
 
 def test_every_check_is_an_event_of_its_partition(workshop: Workshop) -> None:
@@ -277,3 +308,13 @@ def test_references_and_deps_are_made_before() -> None:
         f"{DATASTACK}/shapes",
         "x/y",
     }
+
+
+def test_automation_is_dagsters_own() -> None:
+    condition = dg.AutomationCondition.eager()
+
+    @feature_table(**SAID, automation=condition)
+    def eager(nuclei: pl.LazyFrame) -> pl.LazyFrame:
+        return nuclei
+
+    assert eager.specs_by_key[eager.key].automation_condition == condition

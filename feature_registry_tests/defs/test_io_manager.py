@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -220,3 +222,36 @@ def test_another_io_manager_is_refused_by_name(workshop: Workshop) -> None:
 
     with pytest.raises(Invalid, match="FeatureTableIOManager"):
         workshop.make(sites, resources={IO_MANAGER: dg.mem_io_manager})
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import polars as pl
+from feature_registry import feature_table
+from feature_registry_tests.defs.workshop import SAID, Workshop
+
+def die(frame):
+    os._exit(9)
+
+@feature_table(**SAID)
+def sites() -> pl.LazyFrame:
+    whole = pl.LazyFrame({"id": range(1_000_000)})
+    return pl.concat([whole, whole.map_batches(die, schema={"id": pl.Int64})])
+
+Workshop(Path(sys.argv[1])).make(sites)
+"""
+
+
+def test_a_killed_run_registers_nothing(workshop: Workshop) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(workshop.folder)], check=False)
+    assert killed.returncode == 9
+    assert not workshop.registry.search(Search(datastack=DATASTACK, status="draft")).entries
+    assert workshop.registry.find(DATASTACK, "sites", 1507) is None
+
+    @feature_table(**SAID)
+    def sites() -> pl.DataFrame:
+        return FRAME
+
+    workshop.make(sites)
+    assert made(workshop, "sites").inspection.rows == 3
