@@ -17,7 +17,7 @@ import uvicorn
 from feature_registry.location import Location
 from feature_registry.settings import Settings
 from feature_registry.storage.file import Storage
-from feature_registry.storage.file.server import create_app
+from feature_registry.storage.file.server import Roots, create_app
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes
 MINUTE = timedelta(seconds=60)
@@ -185,6 +185,32 @@ def test_links_must_stay_below_the_prefix(server: Served, tmp_path: Path) -> Non
     assert server.ask(server.sign("inside"))[::2] == (200, CONTENT)
     assert server.ask(server.sign("outside"))[0] == 403
     assert server.ask(server.sign("away/secret"))[0] == 403
+
+
+def test_links_to_the_secret_are_refused(server: Served, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    for folder in (home / "tables", home / "cortex"):
+        folder.mkdir()
+        (folder / "x").write_bytes(b"x")
+        (folder / "link").symlink_to(home / "secret")
+        (folder / "other").symlink_to(folder / "x")
+        assert server.ask(server.sign(f"../home/{folder.name}/x"))[0] == 200
+        assert server.ask(server.sign(f"../home/{folder.name}/link"))[0] == 403
+    assert server.ask(server.sign("../home/tables/other"))[0] == 200
+    assert server.ask(server.sign("../home/cortex/other"))[0] == 403
+
+
+def test_the_prefixes_may_be_reached_by_links(tmp_path: Path) -> None:
+    (tmp_path / "real/data").mkdir(parents=True)
+    (tmp_path / "real/home/cortex").mkdir(parents=True)
+    for place in ("data/x", "home/cortex/x"):
+        (tmp_path / "real" / place).write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    link = tmp_path / "link"
+    roots = Roots(Settings(home=link / "home", allowed_prefixes=(str(link / "data"),)))
+    for place in ("data/x", "home/cortex/x"):
+        assert roots.permit(str(link / place), str(tmp_path / "real" / place))
+    assert not roots.permit(str(link / "other"), str(tmp_path / "real/other"))
 
 
 def test_links_elsewhere_are_refused(server: Served, tmp_path: Path) -> None:

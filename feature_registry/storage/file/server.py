@@ -1,9 +1,10 @@
 """Serves the signed URLs of `file://`, and nothing else, on a port of its own.
 
 As S3 does: HEAD on a URL signed for GET is refused, a malformed or a multiple `Range` is ignored, and errors carry
-S3's codes. A file is served only under its normalised path. Below a prefix of the settings (`home`, `managed`,
-`allowed_prefixes`) symbolic links must stay below it; a file elsewhere, which only a caller in process can have
-registered, must have no link on its way: whoever may write in a table's folder could otherwise have any file served.
+S3's codes. A file is served only under its normalised path. Below a prefix of the settings (`managed`,
+`allowed_prefixes`) symbolic links must stay below it. A file elsewhere, which only a caller in process can have
+registered, must have no link on its way, or none below `home`. Whoever may write in a table's folder could otherwise
+have any file served, such as the registry's secret.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from feature_registry.location import Location
 from feature_registry.settings import Settings
 from feature_registry.storage.file import CHUNK, Refused, etag, signing_key, verify
 
@@ -51,8 +53,7 @@ class FileServer:
     def __init__(self, state: Any, settings: Settings, log_path: Path | None) -> None:
         self._state = state
         self._key = signing_key(settings)
-        roots = [settings.home.absolute(), *(Path(p.key) for p in settings.prefixes if p.scheme == "file")]
-        self._roots = [(os.path.normpath(root), os.path.realpath(root)) for root in roots]
+        self._roots = Roots(settings)
         self._log = None if log_path is None else _opened_log(log_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -139,7 +140,7 @@ class Delivery:
 class Part:
     """An open file, the part of it that was asked for, and the first chunk of that. Raises `Refused`."""
 
-    def __init__(self, path: str, byte_range: str | None, roots: list[tuple[str, str]]) -> None:
+    def __init__(self, path: str, byte_range: str | None, roots: Roots) -> None:
         self.descriptor = _opened(path, roots)
         try:
             status = os.fstat(self.descriptor)
@@ -210,14 +211,29 @@ def _as_refusals() -> Iterator[None]:
         raise Refused("NoSuchKey", "There is no such file") from None
 
 
-def _opened(path: str, roots: list[tuple[str, str]]) -> int:
+def _opened(path: str, roots: Roots) -> int:
     with _as_refusals():
         real = os.path.realpath(path, strict=True)
-        holding = [target for root, target in roots if _holds(root, path)]
-        if not (any(_holds(target, real) for target in holding) if holding else real == path):
+        if not roots.permit(path, real):
             raise Refused("AccessDenied", "A symbolic link leads out of the allowed prefixes")
         # Without O_NONBLOCK, opening a pipe would wait for its writer.
         return os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+class Roots:
+    """Where symbolic links may lead."""
+
+    def __init__(self, settings: Settings) -> None:
+        prefixes = [prefix.key for prefix in settings.prefixes if prefix.scheme == "file"]
+        self._prefixes = [(prefix, os.path.realpath(prefix)) for prefix in prefixes]
+        self._home = Location(settings.home).key
+        self._real_home = os.path.realpath(self._home)
+
+    def permit(self, path: str, real: str) -> bool:
+        holding = [target for prefix, target in self._prefixes if _holds(prefix, path)]
+        if holding:
+            return all(_holds(target, real) for target in holding)
+        return real == (self._real_home + path[len(self._home) :] if _holds(self._home, path) else path)
 
 
 def _holds(root: str, path: str) -> bool:
