@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
@@ -17,7 +18,9 @@ from feature_registry.errors import Invalid
 from feature_registry.formats import WriteOptions
 from feature_registry.formats._sorting import sorted_batches
 from feature_registry.location import Location
-from feature_registry.storage import Store
+
+if TYPE_CHECKING:
+    from feature_registry.storage import Store
 
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 PENDING = 512 << 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import polars as pl
@@ -13,7 +13,9 @@ from feature_registry.formats._manifests import decoded
 from feature_registry.location import Location
 from feature_registry.model import Inspection
 from feature_registry.model.logical_types import polars_type
-from feature_registry.storage import Store
+
+if TYPE_CHECKING:
+    from feature_registry.storage import Store
 
 _LENIENT = pl.ScanCastOptions(
     integer_cast="upcast",

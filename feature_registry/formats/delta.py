@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import polars as pl
@@ -30,7 +30,9 @@ from feature_registry.formats._manifests import Seen, fingerprint, inspected
 from feature_registry.formats._scans import scan_files
 from feature_registry.location import Location
 from feature_registry.model import Inspection
-from feature_registry.storage import Store
+
+if TYPE_CHECKING:
+    from feature_registry.storage import Store
 
 LOG = "_delta_log"
 

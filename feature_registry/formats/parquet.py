@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import polars as pl
@@ -29,7 +30,9 @@ from feature_registry.formats._manifests import (
 from feature_registry.formats._scans import scan_files
 from feature_registry.location import Location
 from feature_registry.model import Inspection
-from feature_registry.storage import Store, StoredObject
+
+if TYPE_CHECKING:
+    from feature_registry.storage import Store, StoredObject
 
 MAGIC = b"PAR1"
 UNFINISHED = "_unfinished"

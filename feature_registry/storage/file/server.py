@@ -167,12 +167,12 @@ class Part:
 
 async def _stream(part: Part, delivery: Delivery) -> None:
     chunk = part.next()
-    while chunk:
+    while chunk and part.left:
         await delivery({"type": "http.response.body", "body": chunk, "more_body": True})
         chunk = await run_in_threadpool(part.next)
     if part.left:
         raise RuntimeError("the file became shorter while it was sent")  # uvicorn then cuts the connection
-    await delivery({"type": "http.response.body", "body": b""})
+    await delivery({"type": "http.response.body", "body": chunk})
 
 
 async def _disconnected(receive: Receive) -> None:
