@@ -11,7 +11,8 @@ from feature_registry.model.logical_types import polars_type
 @pytest.mark.parametrize(
     "kind",
     [
-        pa.int8(), pa.int64(), pa.uint8(), pa.uint64(), pa.float16(), pa.float32(), pa.float64(), pa.bool_(), pa.string(),
+        pa.int8(), pa.int64(), pa.uint8(), pa.uint64(), pa.float16(), pa.float32(), pa.float64(), pa.bool_(),
+        pa.string(),
         pa.date32(), pa.timestamp("ns"), pa.timestamp("us", "UTC"), pa.timestamp("ms", "America/New_York"),
         pa.timestamp("s"), pa.list_(pa.float32(), 64), pa.list_(pa.field("element", pa.uint8(), nullable=False), 2),
     ],
