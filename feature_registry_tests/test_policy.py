@@ -27,7 +27,7 @@ def test_a_caller_over_http_registers_below_the_prefixes_only(place: str, inside
     if inside:
         policy.check_place(Location(place), (Location("s3://b/a"),))
     else:
-        with pytest.raises(Denied, match="prefix|outside"):
+        with pytest.raises(Denied, match="outside"):
             policy.check_place(Location(place), (Location("s3://b/a"),))
 
 

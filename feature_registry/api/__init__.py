@@ -22,6 +22,7 @@ def create_app(registry: Registry) -> FastAPI:
     )
     app.state.registry = registry
     problems.install(app)
+    app.include_router(access.links)  # first, for it is asked most
     app.include_router(access.router)
     app.include_router(tables.router)
     return app

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from feature_registry.catalog import entries
 from feature_registry.catalog.documents import index
 from feature_registry.catalog.schema import (
     datastacks,
@@ -89,7 +90,7 @@ def _registered(connection: sa.Connection, event: Event) -> None:
             status="draft",
             current=False,
             location=inspection["location"],
-            identity=inspection["snapshot"] or inspection["fingerprint"],
+            identity=entries.identity(inspection["snapshot"], inspection["fingerprint"]),
             format=inspection["format"],
             pipeline=producer.get("pipeline"),
             model=producer.get("model"),

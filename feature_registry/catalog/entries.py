@@ -19,6 +19,7 @@ from feature_registry.model import (
     Datastack,
     Entry,
     FeatureTable,
+    Inspection,
     MaterializationVersion,
     TableRef,
     TableVersion,
@@ -91,9 +92,17 @@ def made_by(connection: sa.Connection, ref: TableRef, run_id: str) -> Entry | No
     return _first(connection, wanted, versions.c.revision.desc())
 
 
-def at_place(connection: sa.Connection, ref: TableRef, location: str, identity: str) -> Entry | None:
-    """The table's version that is registered with this location and snapshot (or fingerprint)."""
-    place = sa.and_(versions.c.location == location, versions.c.identity == identity)
+def identity(snapshot: str | None, fingerprint: str) -> str:
+    """What tells one state of a location from another. The fingerprint, too: a table may be written anew in place, and
+    its log then begins again at the same snapshot.
+    """
+    return f"{'' if snapshot is None else snapshot}@{fingerprint}"
+
+
+def at_place(connection: sa.Connection, ref: TableRef, seen: Inspection) -> Entry | None:
+    """The table's version that is registered with this location in this state."""
+    state = identity(seen.snapshot, seen.fingerprint)
+    place = sa.and_(versions.c.location == str(seen.location), versions.c.identity == state)
     same = named(ref) & versions.c.mat_version.is_not_distinct_from(number(ref))
     return _first(connection, same & place, versions.c.revision.desc())
 

@@ -16,9 +16,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from feature_registry.defs.declaration import Declaration, arrow_type, reference_check
+from feature_registry.defs.declaration import Declaration, reference_check
 from feature_registry.model import CheckResult, TableVersion
-from feature_registry.registry import Registry
+from feature_registry.registry import Registry, validation
 
 ROWS_PER_PASS = 50_000_000  # a pass holds the distinct values of this many rows in memory
 EXAMPLES = 5
@@ -58,7 +58,8 @@ def specs(declaration: Declaration, partitions: dg.PartitionsDefinition[str] | N
 def evaluate(declaration: Declaration, version: TableVersion, registry: Registry) -> list[CheckResult]:
     """All checks of the declaration, whatever Dagster selected: the catalog publishes by them."""
     table, written = declaration.table, _Written(version, registry)
-    found = {"schema": _schema(declaration, version)}
+    schema = validation.schema(table, version.inspection)
+    found: dict[str, Outcome] = {"schema": (schema.outcome, schema.message, schema.details)}
     if table.key:
         found["key"] = _key(table.key, written)
     for column, target in table.references.items():
@@ -86,22 +87,6 @@ def _result(name: str, blocking: bool, outcome: str, message: str, details: dict
     return CheckResult.model_validate(
         {"name": name, "outcome": outcome, "blocking": blocking, "message": message, "details": details}
     )
-
-
-def _schema(declaration: Declaration, version: TableVersion) -> Outcome:
-    table = declaration.table
-    stored = {field.name: arrow_type(field.type) for field in version.inspection.fields}
-    missing = [name for name in dict.fromkeys([*table.columns, *table.key, *table.references]) if name not in stored]
-    differing = {
-        name: f"{stored[name]}, declared {column.type}"
-        for name, column in table.columns.items()
-        if name in stored and column.type is not None and arrow_type(column.type) != stored[name]
-    }
-    undeclared = [name for name in stored if name not in table.columns] if table.columns else []
-    said = [f"not stored: {', '.join(missing)}"] if missing else []
-    said += [f"{name} is {text}" for name, text in differing.items()]
-    details = {"missing": missing, "differing": differing, "undeclared": undeclared}
-    return ("failed" if said else "passed"), "; ".join(said) or f"{len(stored)} columns as declared", details
 
 
 @dataclass(frozen=True, slots=True)

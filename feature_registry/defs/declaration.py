@@ -16,12 +16,14 @@ from pydantic import ValidationError
 
 from feature_registry import formats
 from feature_registry.errors import Invalid
+from feature_registry.formats import WriteOptions
 from feature_registry.model import FeatureTable, Metadata, TableVersion
 from feature_registry.policy import missing_to_publish
 
 if TYPE_CHECKING:
     from dagster import AssetKey
 
+DEFAULT = WriteOptions()
 CHECKS = ("schema", "key", "references")
 
 
@@ -35,6 +37,7 @@ class Declaration:
     format: str = "delta"
     partition_by: tuple[str, ...] = ()
     sort_by: tuple[str, ...] = ()
+    rows_per_file: int = DEFAULT.rows_per_file
     blocking: frozenset[str] = frozenset({"schema", "key"})
     code_version: str | None = None
     publish: bool = True
@@ -78,6 +81,7 @@ def declare(
     format: str = "delta",
     partition_by: Sequence[str] = (),
     sort_by: Sequence[str] = (),
+    rows_per_file: int = DEFAULT.rows_per_file,
     blocking: Sequence[str] = ("schema", "key"),
     code_version: str | None = None,
     publish: bool = True,
@@ -103,6 +107,8 @@ def declare(
     for field, given in (("partition_by", partition_by), ("sort_by", sort_by), ("blocking", blocking)):
         if isinstance(given, str):
             raise Invalid("is a single text", field=field, value=given, expected=f"a list, such as [{given!r}]")
+    if rows_per_file < 1:
+        raise Invalid("is no number of rows", field="rows_per_file", value=rows_per_file, expected="1 or more")
     _check_blocking(blocking, table)
     if publish and missing_to_publish(table):
         raise Invalid(
@@ -117,6 +123,7 @@ def declare(
         format=format,
         partition_by=tuple(partition_by),
         sort_by=tuple(sort_by),
+        rows_per_file=rows_per_file,
         blocking=frozenset(blocking),
         code_version=code_version,
         publish=publish,
@@ -126,15 +133,6 @@ def declare(
 def reference_check(column: str) -> str:
     """The name of the check of a reference; Dagster allows letters, digits and `_` only."""
     return "references_" + re.sub(r"\W", "_", column, flags=re.ASCII)
-
-
-def arrow_type(name: str) -> str:
-    """One spelling of a type: `float64` is Arrow's `double`; the width of offsets is the format's business."""
-    try:
-        known = str(pa.type_for_alias(name))
-    except ValueError:
-        known = name
-    return re.sub(r"large_(string|binary|list)|(string|binary)_view", lambda found: found[1] or found[2], known)
 
 
 def code_hash(function: Callable[..., Any]) -> str | None:

@@ -54,7 +54,7 @@ def feature_table(
     `pa.Table` if annotated so), `context`, `config: dg.Config` and resources by annotation. `ins` says where else a
     parameter comes from: `{"parent": "other_datastack/nuclei@507"}`. The docstring is the description if there is no
     other. `declared` are the fields of `Metadata` and those of `declare`: `versioned`, `format`, `partition_by`,
-    `sort_by`, `blocking` (of schema, key, references, references_COLUMN), `code_version`, `publish`.
+    `sort_by`, `rows_per_file`, `blocking` (of schema, key, references, references_COLUMN), `code_version`, `publish`.
 
     Raises `Invalid`, when the module is loaded, for what is unknown or contradicts itself.
     """

@@ -48,7 +48,9 @@ class FeatureTableIOManager(dg.ConfigurableIOManager):
         report = _register(registry, _registration(product, mat_version, context.run_id, written), product.value)
         product.version = version = report.entry.version
         context.add_output_metadata(metadata.of_version(report.entry.table, version, registry.settings.api_address))
-        context.step_context.set_data_version(context.asset_key, dg.DataVersion(version.inspection.fingerprint))
+        context.step_context.set_data_version(
+            context.asset_key, dg.DataVersion(version.inspection.content or version.inspection.fingerprint)
+        )
 
     def load_input(self, context: dg.InputContext) -> Any:
         registry, run_id, step = self.feature_registry.registry, context.step_context.run_id, context.step_context.step
@@ -85,7 +87,9 @@ def _write(registry: Registry, product: Product, mat_version: int | None, run_id
         return {"location": value.location, "format": value.format, "snapshot": value.snapshot}
     reader = stream(value, declaration.name)
     home = free_home(registry, declaration.datastack, declaration.name, mat_version, run_id)
-    options = WriteOptions(partition_by=declaration.partition_by, sort_by=declaration.sort_by)
+    options = WriteOptions(
+        partition_by=declaration.partition_by, sort_by=declaration.sort_by, rows_per_file=declaration.rows_per_file
+    )
     try:
         written = formats.get(declaration.format).write(registry.store(home), home, reader, options)
     except BaseException:

@@ -8,8 +8,9 @@ from typing import Any
 
 import dagster as dg
 
-from feature_registry.defs.declaration import Declaration, arrow_type
+from feature_registry.defs.declaration import Declaration
 from feature_registry.model import Column, FeatureTable, Owner, TableVersion
+from feature_registry.registry import validation
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}")
 _TAG = re.compile(r"[A-Za-z0-9_.-]{1,63}")
@@ -91,7 +92,7 @@ def _schema(table: FeatureTable, types: Mapping[str, str], nullable: Mapping[str
         columns.append(
             dg.TableColumn(
                 name=name,
-                type=arrow_type(type_name),
+                type=validation.arrow_type(type_name),
                 description=_described(meaning),
                 constraints=constraints,
                 tags=_column_tags(name, meaning, table),

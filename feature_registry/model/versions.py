@@ -60,7 +60,8 @@ class Inspection(Noun):
     logical_types: dict[str, str] = Field(
         {}, description="column -> type to cast to on read, where the format lacks it (uint64 in Delta)"
     )
-    fingerprint: str = Field(description="a hash of the data files' names, sizes and checksums or times")
+    fingerprint: str = Field(description="a hash of the data files' names, sizes and times: the state of the location")
+    content: str | None = Field(None, description="a hash of the data files' checksums, whatever they are called")
 
 
 class CheckResult(Noun):

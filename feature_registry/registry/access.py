@@ -54,6 +54,7 @@ class Access:
         self._lifetime = timedelta(seconds=settings.signature_seconds)
         self._ledger = Ledger(self._settle)
         self._opened: dict[str, Opened] = {}
+        self._opening: dict[str, asyncio.Task[Opened]] = {}
         self._manifest = lru_cache(maxsize=64)(self._read_manifest)
         self._suffixes = lru_cache(maxsize=64)(lambda version_id: links.suffixes(self._manifest(version_id)))
 
@@ -139,6 +140,7 @@ class Access:
             return None
         numbers = kept.tolist()
         if request.mode == "links":
+            self._remember(grant, version, manifest)  # its reader comes next
             ends = self._suffixes(version.id)
             begin = f"{self._settings.api_address}/v1/links/"
             return [f"{begin}{self._signer.token(grant.id, number)}/{ends[number]}" for number in numbers]
@@ -168,31 +170,39 @@ class Access:
         return int((await self._open(grant_id)).sizes[number])
 
     async def _open(self, grant_id: str) -> Opened:
-        now = time.time()
         opened = self._opened.get(grant_id)
-        if opened is None or opened.known_until < now:
-            opened = await asyncio.to_thread(self._read_grant, grant_id)
-            if len(self._opened) >= GRANTS_REMEMBERED:
-                self._opened.clear()
-            self._opened[grant_id] = opened
-        if opened.expires_at < now:
+        if opened is None or opened.known_until < time.time():
+            # Readers ask for many ranges at once: the first one reads the grant for all.
+            reading = self._opening.get(grant_id)
+            if reading is None:
+                reading = asyncio.create_task(asyncio.to_thread(self._read_grant, grant_id))
+                self._opening[grant_id] = reading
+                reading.add_done_callback(lambda _: self._opening.pop(grant_id))
+            opened = await asyncio.shield(reading)
+        if opened.expires_at < time.time():
             raise Denied("has ended; plan the read again", field="grant", value=grant_id)
         return opened
 
     def _read_grant(self, grant_id: str) -> Opened:
         with self._database.read() as connection:
             grant = grants.get(connection, grant_id)
-            entry = grant and entries.by_id(connection, grant.version_id)
+            entry = None if grant is None else entries.by_id(connection, grant.version_id)
         if grant is None or entry is None:
             raise NotFound("is no grant", field="grant", value=grant_id)
-        manifest = self._manifest(grant.version_id)
-        return Opened(
+        return self._remember(grant, entry.version, self._manifest(grant.version_id))
+
+    def _remember(self, grant: Grant, version: TableVersion, manifest: pa.Table) -> Opened:
+        opened = Opened(
             expires_at=grant.expires_at.timestamp(),
-            location=entry.version.inspection.location,
+            location=version.inspection.location,
             paths=manifest["path"].combine_chunks(),
             sizes=manifest["size"].to_numpy(),
             known_until=time.time() + GRANT_MEMORY_SECONDS,
         )
+        if len(self._opened) >= GRANTS_REMEMBERED:
+            self._opened.clear()
+        self._opened[grant.id] = opened
+        return opened
 
     def _settle(self, sizes: Mapping[str, Sequence[int]]) -> Mapping[str, RegistryError]:
         """Charges each grant; one whose reservation is used up asks the budget again."""
@@ -230,7 +240,8 @@ class Access:
 def _files(kept: pa.Table, urls: list[str] | None, name: str) -> tuple[PlannedFile, ...]:
     """The files of a plan; `name` names the only file of a table that is one file."""
     paths, sizes, rows, sums = (kept[column].to_pylist() for column in ("path", "size", "rows", "checksum"))
-    files = zip(urls or [None] * kept.num_rows, paths, sizes, rows, sums, strict=True)
+    addresses: Sequence[str | None] = urls or [None] * kept.num_rows
+    files = zip(addresses, paths, sizes, rows, sums, strict=True)
     return _FILES.validate_python(
         [
             {"url": url, "path": path or name, "size": size, "rows": count, "checksum": checksum}

@@ -17,7 +17,8 @@ def encode(manifest: pa.Table) -> bytes:
     with pa.ipc.new_stream(sink, manifest.schema) as writer:
         writer.write_table(manifest.combine_chunks())
     raw = sink.getvalue()
-    return raw.size.to_bytes(8, "little") + bytes(pa.compress(raw, codec="zstd", asbytes=True))
+    compressed: bytes = pa.compress(raw, codec="zstd", asbytes=True)
+    return raw.size.to_bytes(8, "little") + compressed
 
 
 def decode(content: bytes) -> pa.Table:
@@ -33,6 +34,14 @@ def schema_id(inspection: Inspection) -> str:
     fields = [field.model_dump() for field in inspection.fields]
     content = json.dumps([fields, inspection.arrow_schema], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def content(manifest: pa.Table) -> str | None:
+    """A hash of what the files hold; None where one of them has no checksum."""
+    sums = manifest["checksum"].to_pylist()
+    if None in sums:
+        return None
+    return f"sha256:{hashlib.sha256(' '.join(sorted(sums)).encode()).hexdigest()}"
 
 
 def ranges(numbers: list[int]) -> str:

@@ -82,8 +82,10 @@ def inspect(registry: Registry, registration: Registration) -> Inspected:
     if unknown:
         raise Invalid("names no stored column", field="logical_types", value=sorted(unknown))
     logical = inspected.inspection.logical_types | registration.logical_types
-    inspection = inspected.inspection.model_copy(update={"logical_types": logical})
-    return Inspected(inspection, _with_checksums(registry, store, inspected))
+    manifest = _with_checksums(registry, store, inspected)
+    content = manifests.content(manifest)
+    inspection = inspected.inspection.model_copy(update={"logical_types": logical, "content": content})
+    return Inspected(inspection, manifest)
 
 
 def _format(store: Store, registration: Registration) -> formats.Format:
@@ -122,9 +124,7 @@ def _candidate(
     changes = {name: value for name, value in registration.metadata.items() if getattr(before, name) != value}
     if held is None and not changes:
         changes = {"description": ""}
-    existing = entries.at_place(
-        connection, ref, str(inspection.location), inspection.snapshot or inspection.fingerprint
-    )
+    existing = entries.at_place(connection, ref, inspection)
     checks = validate(connection, registration, table, inspection)
     version = TableVersion(
         id=str(uuid.uuid4()),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+import pyarrow as pa
 
 from feature_registry.catalog import Connection, entries
 from feature_registry.model import CheckResult, FeatureTable, Inspection, Registration
@@ -22,24 +25,36 @@ def validate(
 
 def schema(table: FeatureTable, inspection: Inspection) -> CheckResult:
     """Every column that the table speaks of is stored, and has the type that was asked for."""
-    stored = {field.name: inspection.logical_types.get(field.name, field.type) for field in inspection.fields}
-    spoken = {"columns": table.columns, "key": table.key, "references": table.references}
+    stored = {
+        field.name: arrow_type(inspection.logical_types.get(field.name, field.type)) for field in inspection.fields
+    }
     buckets = [name for each in table.hash_buckets for name in (each.column, each.partition_column)]
-    faults = {
-        name: f"named in {place}, but not stored"
-        for place, names in {**spoken, "hash_buckets": buckets}.items()
-        for name in names
-        if name not in stored
-    }
-    faults |= {
-        name: f"declared as {column.type}, stored as {stored[name]}"
+    spoken = dict.fromkeys([*table.columns, *table.key, *table.references, *buckets])
+    missing = [name for name in spoken if name not in stored]
+    differing = {
+        name: f"{stored[name]}, declared {column.type}"
         for name, column in table.columns.items()
-        if column.type is not None and name in stored and column.type != stored[name]
+        if name in stored and column.type is not None and arrow_type(column.type) != stored[name]
     }
-    if not faults:
-        return CheckResult(name="schema", outcome="passed", blocking=True, message=f"{len(stored)} columns")
-    message = "; ".join(f"{name}: {fault}" for name, fault in faults.items())
-    return CheckResult(name="schema", outcome="failed", blocking=True, message=message, details={"columns": faults})
+    undeclared = [name for name in stored if name not in table.columns] if table.columns else []
+    faults = [f"not stored: {', '.join(missing)}"] if missing else []
+    faults += [f"{name} is {fault}" for name, fault in differing.items()]
+    return CheckResult(
+        name="schema",
+        outcome="failed" if faults else "passed",
+        blocking=True,
+        message="; ".join(faults) or f"{len(stored)} columns as declared",
+        details={"missing": missing, "differing": differing, "undeclared": undeclared},
+    )
+
+
+def arrow_type(name: str) -> str:
+    """One spelling of a type: `float64` is Arrow's `double`; the width of offsets is the format's business."""
+    try:
+        known = str(pa.type_for_alias(name))
+    except ValueError:  # nested and parametrised types have no alias
+        known = name
+    return re.sub(r"large_(string|binary|list)|(string|binary)_view", lambda found: found[1] or found[2], known)
 
 
 def _location(connection: Connection, registration: Registration) -> CheckResult:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from feature_registry.defs.declaration import arrow_type, code_hash, declare, reference_check
+from feature_registry.defs.declaration import code_hash, declare, reference_check
 from feature_registry.errors import Invalid
 from feature_registry.model import Column, Owner
 
@@ -62,20 +62,6 @@ def test_what_is_not_published_needs_no_owner() -> None:
 def test_a_reference_may_block_alone() -> None:
     said = declared(references={"nucleus-id": "nuclei.id"}, blocking=["references_nucleus_id"])
     assert said.blocking == {reference_check("nucleus-id")}
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("float64", "double"),
-        ("large_string", "string"),
-        ("string_view", "str"),
-        ("list<item: x>", "large_list<item: x>"),
-    ],
-)
-def test_types_have_one_spelling(one: str, other: str) -> None:
-    assert arrow_type(one) == arrow_type(other)
-    assert arrow_type("int64") != arrow_type("uint64")
 
 
 def test_the_code_hash_is_of_what_runs() -> None:

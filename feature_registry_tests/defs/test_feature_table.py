@@ -101,7 +101,7 @@ def test_the_ui_is_told_columns_rows_size_uri_lineage_and_versions(workshop: Wor
     lineage = told["dagster/column_lineage"].value.deps_by_column
     assert lineage == {"nucleus_volume": [dg.TableColumnDep(nuclei.key, "volume")]}
     assert event.partition == "1507"
-    assert event.materialization.tags["dagster/data_version"] == version.inspection.fingerprint
+    assert event.materialization.tags["dagster/data_version"] == version.inspection.content
     assert event.materialization.tags["dagster/code_version"] == version.producer.code_version
 
 
