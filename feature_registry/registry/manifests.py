@@ -18,7 +18,7 @@ def encode(manifest: pa.Table) -> bytes:
         writer.write_table(manifest.combine_chunks())
     raw = sink.getvalue()
     compressed: bytes = pa.compress(raw, codec="zstd", asbytes=True)
-    return raw.size.to_bytes(8, "little") + compressed
+    return int(raw.size).to_bytes(8, "little") + compressed
 
 
 def decode(content: bytes) -> pa.Table:
