@@ -1,7 +1,7 @@
 """The HTTP API: `create_app` over one registry. Handlers call the registry and return; errors become problems.
 
-`tables.py` has what is registered, `access.py` plans, grants and links, `people.py` says who asks, `problems.py` how
-errors look.
+`tables.py` has what is registered, `access.py` plans and grants, `links.py` the links, `people.py` says who asks,
+`problems.py` how errors look.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from feature_registry import __version__
-from feature_registry.api import access, problems, tables
+from feature_registry.api import access, links, problems, tables
 from feature_registry.registry import Registry
 
 
 def create_app(registry: Registry) -> FastAPI:
-    app = FastAPI(
+    app = links.LinksFirst(
         title="Feature Registry",
         version=__version__,
         description="What feature tables exist, what they mean, and short-lived links to just the files one needs.",
         responses=problems.RESPONSES,
     )
-    app.state.registry = registry
+
     problems.install(app)
-    app.include_router(access.links)  # first, for it is asked most
+    app.include_router(links.router)
     app.include_router(access.router)
     app.include_router(tables.router)
     return app

@@ -102,7 +102,7 @@ def _with_ports(settings: Settings, port: int, file_port: int) -> Settings:
 
 @contextmanager
 def _served(uvicorn: Any, application: Any, listener: socket.socket) -> Iterator[threading.Thread]:
-    config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(application, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
