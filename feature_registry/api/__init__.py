@@ -20,7 +20,7 @@ def create_app(registry: Registry) -> FastAPI:
         description="What feature tables exist, what they mean, and short-lived links to just the files one needs.",
         responses=problems.RESPONSES,
     )
-
+    app.state.registry = registry
     problems.install(app)
     app.include_router(links.router)
     app.include_router(access.router)
