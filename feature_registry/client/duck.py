@@ -41,6 +41,7 @@ _TYPES = {
     "Time": "TIME",
     "Duration": "INTERVAL",
 }
+LONGEST_ARRAY = 100_000  # of DuckDB's arrays; longer ones are lists
 # A link's bytes never change, so what was read of them is not asked for again.
 _SETTINGS = {
     "enable_http_metadata_cache": True,
@@ -48,6 +49,7 @@ _SETTINGS = {
     "validate_external_file_cache": "NO_VALIDATION",
     "http_keep_alive": True,
     "http_retries": 5,
+    "TimeZone": "UTC",  # not the machine's
     "python_scan_all_frames": True,  # names of Python frames are looked up beyond this wrapper
 }
 
@@ -179,7 +181,8 @@ def sql_type(kind: pl.DataType) -> str:
     if isinstance(kind, pl.Decimal):
         return f"DECIMAL({kind.precision or 38},{kind.scale})"
     if isinstance(kind, (pl.List, pl.Array)):
-        return f"{sql_type(_made(kind.inner))}[]"
+        size = kind.size if isinstance(kind, pl.Array) and 0 < kind.size <= LONGEST_ARRAY else ""
+        return f"{sql_type(_made(kind.inner))}[{size}]"
     if isinstance(kind, pl.Struct):
         return f"STRUCT({', '.join(f'{quoted(f.name)} {sql_type(_made(f.dtype))}' for f in kind.fields)})"
     return _TYPES.get(type(kind).__name__, "VARCHAR")
@@ -204,9 +207,10 @@ def _reading(table: Table, where: Where) -> str:
     options = [f"union_by_name = {_evolved(inspection)}", f"hive_partitioning = {bool(partitions)}"]
     if partitions:
         options.append("hive_types = {" + ", ".join(f"{quoted(n)}: {kind}" for n, kind in partitions.items()) + "}")
+    # Parquet's lists are read without their fixed size.
+    cast = {*inspection.logical_types, *(name for name, kind in stored.items() if kind.is_nested())}
     columns = ", ".join(
-        f"{quoted(name)}::{kind} AS {quoted(name)}" if name in inspection.logical_types else quoted(name)
-        for name, kind in types.items()
+        f"{quoted(name)}::{kind} AS {quoted(name)}" if name in cast else quoted(name) for name, kind in types.items()
     )
     files = ", ".join("'" + url.replace("'", "''") + "'" for url in plan.urls)
     rows = " OR ".join("(" + " AND ".join(starmap(_comparison, part)) + ")" for part in plan.filter.sent)

@@ -6,8 +6,8 @@ import base64
 import io
 from typing import TYPE_CHECKING
 
-from feature_registry.errors import Invalid
 from feature_registry.model import Inspection
+from feature_registry.model.logical_types import polars_type
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,21 +27,7 @@ def stored(inspection: Inspection) -> pl.Schema:
 
 def casts(inspection: Inspection) -> dict[str, pl.DataType]:
     """The logical types of the columns whose files hold another one."""
-    import polars as pl
-
-    known: dict[str, pl.DataType] = {
-        "uint8": pl.UInt8(),
-        "uint16": pl.UInt16(),
-        "uint32": pl.UInt32(),
-        "uint64": pl.UInt64(),
-        "int8": pl.Int8(),
-        "int16": pl.Int16(),
-        "float16": pl.Float16(),
-    }
-    for column, name in inspection.logical_types.items():
-        if name not in known:
-            raise Invalid("is no logical type", field=f"logical_types.{column}", value=name, expected=list(known))
-    return {column: known[name] for column, name in inspection.logical_types.items()}
+    return {column: polars_type(name) for column, name in inspection.logical_types.items()}
 
 
 def logical(inspection: Inspection) -> pl.Schema:
