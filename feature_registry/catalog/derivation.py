@@ -68,12 +68,24 @@ def _described(connection: sa.Connection, event: Event) -> None:
     else:
         table_id = found.id
         connection.execute(sa.update(feature_tables).where(feature_tables.c.id == table_id).values(row))
-    own = facets.c.kind.in_(("tag", "reference"))
-    connection.execute(sa.delete(facets).where(facets.c.table_id == table_id, own))
-    targets = {target.rsplit(".", 1)[0] for target in table.references.values()}
-    _add_facets(connection, table_id, "tag", set(table.tags))
-    _add_facets(connection, table_id, "reference", targets)
+    own = _facets_of(table)
+    connection.execute(sa.delete(facets).where(facets.c.table_id == table_id, facets.c.kind.in_(own)))
+    for kind, values in own.items():
+        _add_facets(connection, table_id, kind, values)
     index(connection, table_id, table)
+
+
+def _facets_of(table: FeatureTable) -> dict[str, set[str]]:
+    """What people say that a table is found by."""
+    columns = table.columns.values()
+    return {
+        "tag": set(table.tags),
+        "reference": {target.rsplit(".", 1)[0] for target in table.references.values()},
+        "key": set(table.key),
+        "unit": {column.unit for column in columns if column.unit is not None},
+        "kind": {column.kind.kind for column in columns},
+        "hash": {buckets.column for buckets in table.hash_buckets},
+    }
 
 
 def _registered(connection: sa.Connection, event: Event) -> None:
@@ -106,6 +118,7 @@ def _registered(connection: sa.Connection, event: Event) -> None:
     columns = set(event.details["columns"])
     if _add_facets(connection, found.id, "column", columns):
         index(connection, found.id, FeatureTable.model_validate(found.body))
+    _add_facets(connection, found.id, "partition", set(inspection["partition_columns"]))
     parents = [
         {"version_id": event.version_id, "parent": parent, "parent_table": _table_of(parent)}
         for parent in dict.fromkeys(body["derived_from"])

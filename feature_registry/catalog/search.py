@@ -14,6 +14,7 @@ from feature_registry.catalog.documents import matches
 from feature_registry.catalog.entries import JOINED, SELECTED, entry_of
 from feature_registry.catalog.schema import datastacks, facets, feature_tables, lineage, versions
 from feature_registry.errors import Invalid
+from feature_registry.location import Location
 from feature_registry.model import Found, Search
 
 
@@ -79,7 +80,18 @@ def _of_owner(owner: str) -> sa.ColumnElement[bool]:
 
 
 def _of_producer(producer: str) -> sa.ColumnElement[bool]:
-    return sa.or_(versions.c.pipeline == producer, versions.c.model == producer)
+    code_version = versions.c.body["producer"]["code_version"].as_string()
+    names = (versions.c.pipeline, versions.c.model, versions.c.run_id, code_version)
+    return sa.or_(*(name == producer for name in names))
+
+
+def _at_place(location: Location) -> sa.ColumnElement[bool]:
+    return sa.or_(versions.c.location == location, versions.c.location.startswith(f"{location}/", autoescape=True))
+
+
+def _said(field: str) -> Any:
+    """A field of the metadata that has no column of its own: few ask for it."""
+    return feature_tables.c.body[field]
 
 
 def _of_parent(parent: str) -> sa.ColumnElement[bool]:
@@ -101,7 +113,21 @@ _CONDITIONS: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
     "license": lambda license: feature_tables.c.license == license,
     "format": lambda format: versions.c.format == format,
     "status": lambda status: versions.c.status == status,
+    "unit": lambda unit: _facet("unit", unit),
+    "kind": lambda kind: _facet("kind", kind),
+    "key": lambda column: _facet("key", column),
+    "partition_column": lambda column: _facet("partition", column),
+    "hash_column": lambda column: _facet("hash", column),
     "producer": _of_producer,
+    "superseded_by": lambda table: _said("superseded_by").as_string() == table,
+    "location": _at_place,
+    "snapshot": lambda snapshot: versions.c.body["inspection"]["snapshot"].as_string() == snapshot,
+    "layout": lambda layout: versions.c.body["layout"].as_string() == layout,
+    "usage_constraints": lambda words: _said("usage_constraints").as_string().icontains(words, autoescape=True),
+    "citation": lambda words: _said("citation").as_string().icontains(words, autoescape=True),
+    "invalidation_radius": lambda radius: _said("invalidation_radius").as_float() <= radius,
+    "retention_days": lambda days: feature_tables.c.body["retention"]["days"].as_integer() <= days,
+    "created_by": lambda person: versions.c.created_by == person,
     "references": lambda table: _facet("reference", table),
     "derived_from": _of_parent,
     "mutability": lambda mutability: feature_tables.c.mutability == mutability,

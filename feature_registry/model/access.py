@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
+from feature_registry.location import Location
 from feature_registry.model.noun import Instant, Noun
 from feature_registry.model.versions import Entry, Status
 
@@ -27,11 +28,25 @@ class Search(Noun):
     license: str | None = None
     format: str | None = None
     status: Status | None = None
-    producer: str | None = Field(None, description="the pipeline or the model")
+    unit: str | None = Field(None, description="of one of its columns")
+    kind: str | None = Field(None, description="of one of its columns: id, segmentation_node, split_point, ...")
+    key: str | None = Field(None, description="a column of its key")
+    partition_column: str | None = None
+    hash_column: str | None = Field(None, description="a column whose hash spreads the rows")
+    producer: str | None = Field(None, description="the pipeline, the model, the code version or the run")
     references: str | None = Field(None, description="a table that it points to")
-    derived_from: str | None = Field(None, description="a table that it was computed from")
+    derived_from: str | None = Field(None, description="a table that it was computed from, as datastack/name")
+    superseded_by: str | None = None
+    location: Location | None = Field(None, description="where it lies, or a place above")
+    snapshot: str | None = None
+    layout: str | None = None
     mutability: str | None = None
     durability: str | None = None
+    usage_constraints: str | None = Field(None, description="words that the constraints hold")
+    citation: str | None = Field(None, description="words that the citation holds")
+    invalidation_radius: float | None = Field(None, description="nm, at most")
+    retention_days: int | None = Field(None, description="at most")
+    created_by: str | None = None
     at: Instant | None = Field(None, description="the instant that the data show")
     limit: int = Field(100, ge=1, le=1000)
     after: str | None = Field(None, description="the `next` of the page before")

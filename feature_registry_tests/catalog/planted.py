@@ -56,20 +56,21 @@ def plant(database: Database, ref: str, *, status: str = "published", by: str = 
 def _write(connection: Connection, wanted: TableRef, status: str, by: str, fields: dict[str, Any]) -> TableVersion:
     identity = str(uuid.uuid4())
     schema = fields.pop("schema", SCHEMA)
+    seen = {name: fields.pop(name) for name in ("format", "snapshot", "partition_columns") if name in fields}
     version = TableVersion(
         id=identity,
         datastack=wanted.datastack,
         name=wanted.name,
         mat_version=entries.number(wanted),
         revision=entries.next_revision(connection, wanted),
-        inspection=inspection(f"s3://bucket/{identity}", schema, format=fields.pop("format", "parquet")),
+        inspection=inspection(fields.pop("location", f"s3://bucket/{identity}"), schema, **seen),
         created_at=datetime.now(UTC),
         created_by=by,
         **fields,
     )
-    seen = version.inspection
-    schema_id = manifests.schema_id(seen)
-    entries.keep_schema(connection, schema_id, jsonable(seen.fields), seen.arrow_schema)
+    stored = version.inspection
+    schema_id = manifests.schema_id(stored)
+    entries.keep_schema(connection, schema_id, jsonable(stored.fields), stored.arrow_schema)
     body = version.model_dump(
         mode="json", exclude={"status": True, "checks": True, "inspection": {"fields", "arrow_schema"}}
     )

@@ -11,8 +11,10 @@ import pytest
 from feature_registry.catalog import Database, entries, events, grants
 from feature_registry.catalog.search import search
 from feature_registry.errors import Invalid
-from feature_registry.model import Column, Entry, Grant, Owner, Search, TableRef
+from feature_registry.model import Column, Embedding, Entry, Grant, HashBuckets, Owner, Retention, Search, TableRef
 from feature_registry_tests.catalog.planted import SCHEMA, describe, materialize, plant
+
+BUCKETS = HashBuckets(column="id", partition_column="b", transform="modulo", buckets=8)
 
 
 def found(database: Database, ref: str, person: str = "ann") -> Entry | None:
@@ -127,6 +129,22 @@ class CatalogContract:
             ({"derived_from": "d/parent"}, {}, {"derived_from": ["d/parent@1.0"]}),
             ({"column": "rare"}, {}, {"schema": SCHEMA.append(SCHEMA.field(0).with_name("rare"))}),
             ({"name": "t"}, {}, {}),
+            ({"unit": "um^3"}, {"columns": {"size": Column(unit="um^3")}}, {}),
+            ({"kind": "embedding"}, {"columns": {"size": Column(kind=Embedding(dimension=3))}}, {}),
+            ({"key": "id"}, {"key": ["id"]}, {}),
+            ({"hash_column": "id"}, {"hash_buckets": [BUCKETS]}, {}),
+            ({"superseded_by": "d/new"}, {"superseded_by": "d/new"}, {}),
+            ({"usage_constraints": "ASK %"}, {"usage_constraints": "Please ask % first"}, {}),
+            ({"citation": "10.1038"}, {"citation": "doi:10.1038/x"}, {}),
+            ({"invalidation_radius": 500}, {"invalidation_radius": 400}, {}),
+            ({"retention_days": 30}, {"retention": Retention(days=30)}, {}),
+            ({"producer": "abc123"}, {}, {"producer": {"code_version": "abc123"}}),
+            ({"producer": "run-1"}, {}, {"producer": {"run_id": "run-1"}}),
+            ({"partition_column": "k"}, {}, {"partition_columns": ("k",)}),
+            ({"snapshot": "12"}, {}, {"snapshot": "12"}),
+            ({"location": "s3://here/a"}, {}, {"location": "s3://here/a/b"}),
+            ({"layout": "morton"}, {}, {"layout": "morton"}),
+            ({"created_by": "eve"}, {}, {"by": "eve"}),
             ({"status": "draft"}, {}, {"status": "draft"}),
             ({"at": datetime(2024, 5, 1, tzinfo=UTC)}, {}, {"snapshot_time": datetime(2024, 5, 1, tzinfo=UTC)}),
         ],
