@@ -128,7 +128,10 @@ def _compared(name: str, operator: Operator, value: Any, dtype: pl.DataType) -> 
         if not smallest <= value <= largest:  # beyond the type: the answer is the same for every row
             always = operator == "!=" or operator in (("<", "<=") if value > largest else (">", ">="))
             return column.is_not_null() if always else pl.lit(False)
-    literal = pl.lit(value) if dtype.is_nested() or dtype == pl.Categorical else pl.lit(value, dtype=dtype)
+    if isinstance(dtype, pl.Datetime):
+        literal = pl.lit(value).cast(dtype)  # `lit` itself takes no value of another zone than the type's
+    else:
+        literal = pl.lit(value) if dtype.is_nested() or dtype == pl.Categorical else pl.lit(value, dtype=dtype)
     comparisons = {
         "==": column.eq,
         "!=": column.ne,

@@ -6,7 +6,7 @@ import math
 import operator as operators
 import struct
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from feature_registry.errors import Invalid
@@ -49,8 +49,8 @@ def _plain(values: Any) -> Iterable[Any]:
 
 
 def converted(column: str, operator: Operator, value: Any, dtype: pl.DataType) -> Condition:
-    """The condition with its value as the column holds it. A fraction that is compared with integers moves to the
-    next integer that says the same; one that is equal to none becomes an empty list.
+    """The condition with its value as the column holds it. A fraction that is compared with integers or milliseconds
+    moves to the next one that says the same; one that is equal to none becomes an empty list.
     """
     import polars as pl
 
@@ -63,8 +63,10 @@ def converted(column: str, operator: Operator, value: Any, dtype: pl.DataType) -
         return column, operator, _float(column, value, dtype)
     if dtype == pl.Boolean:
         return column, operator, _boolean(column, value)
-    if dtype == pl.Date or isinstance(dtype, pl.Datetime):
-        return column, operator, _instant(column, value, dtype)
+    if dtype == pl.Date:
+        return column, operator, _date(column, _parsed(column, value))
+    if isinstance(dtype, pl.Datetime):
+        return _counted(column, operator, _instant(column, _parsed(column, value), dtype), dtype)
     if (dtype == pl.String or isinstance(dtype, (pl.Categorical, pl.Enum))) and not isinstance(value, str):
         raise _unfit(column, value, "a string")
     return column, operator, value
@@ -109,28 +111,43 @@ def _boolean(column: str, value: Any) -> bool:
     return value
 
 
-def _instant(column: str, value: Any, dtype: pl.DataType) -> date | datetime:
-    """A time stamp without a zone is UTC where the column has one."""
-    import polars as pl
-
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise _unfit(column, value, "a date or time such as 2024-05-01T12:00:00+00:00") from None
-    if dtype == pl.Date:
-        if isinstance(value, datetime) and value == datetime.combine(value.date(), datetime.min.time(), value.tzinfo):
-            return value.date()
-        if isinstance(value, datetime) or not isinstance(value, date):
-            raise _unfit(column, value, "a date")
+def _parsed(column: str, value: Any) -> Any:
+    if not isinstance(value, str):
         return value
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise _unfit(column, value, "a date or time such as 2024-05-01T12:00:00+00:00") from None
+
+
+def _date(column: str, value: Any) -> date:
+    if isinstance(value, datetime) and value == datetime.combine(value.date(), datetime.min.time(), value.tzinfo):
+        return value.date()
+    if isinstance(value, datetime) or not isinstance(value, date):
+        raise _unfit(column, value, "a date")
+    return value
+
+
+def _instant(column: str, value: Any, dtype: pl.Datetime) -> datetime:
+    """In UTC where the column has a zone. No zone is guessed, neither a value's nor a column's."""
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, datetime.min.time())
     if not isinstance(value, datetime):
         raise _unfit(column, value, "a date and time")
-    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)
+    if dtype.time_zone is None and value.utcoffset() is not None:
+        raise _unfit(column, value, "a time without a zone, as the column's, such as 2024-05-01T12:00:00")
+    if dtype.time_zone is not None and value.utcoffset() is None:
+        raise _unfit(column, value, "a time with its zone, such as 2024-05-01T12:00:00Z")
+    return value if dtype.time_zone is None else value.astimezone(UTC)
+
+
+def _counted(column: str, operator: Operator, value: datetime, dtype: pl.Datetime) -> Condition:
+    beyond = timedelta(microseconds=value.microsecond % 1000)
+    if dtype.time_unit != "ms" or not beyond:
+        return column, operator, value
+    if operator in ("==", "!="):
+        return column, "in" if operator == "==" else "not in", ()
+    return column, operator, value - beyond + timedelta(milliseconds=operator in ("<", ">="))
 
 
 def _unfit(column: str, value: Any, expected: str) -> Invalid:

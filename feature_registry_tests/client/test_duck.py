@@ -116,7 +116,7 @@ def test_chosen_tables_with_their_rows(registry: FeatureRegistry) -> None:
         [("target_id", "not in", [])],
         [("target_id", "in", [])],
         [[("size", ">=", 900), ("cell_type", "==", "BC")], [("cell_type", "==", "it's")]],
-        [("created", "<", "2024-01-01T01:00:00")],
+        [("created", "<", "2024-01-01T01:00:00Z")],
         [("score", "==", 0.5154639)],
     ],
 )

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from functools import reduce
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from feature_registry.client.filters import build
 from feature_registry.errors import Invalid
 
+NEW_YORK = ZoneInfo("America/New_York")
 BIG = 864691135571546917  # a root id: beyond 2^53
 SCHEMA: dict[str, pl.DataType] = {
     "id": pl.Int64(),
@@ -24,6 +26,8 @@ SCHEMA: dict[str, pl.DataType] = {
     "kind": pl.String(),
     "proofread": pl.Boolean(),
     "at": pl.Datetime("us", "UTC"),
+    "there": pl.Datetime("ms", "America/New_York"),
+    "local": pl.Datetime("us"),
     "day": pl.Date(),
     "big": pl.UInt64(),
 }
@@ -36,6 +40,8 @@ FRAME = pl.DataFrame(
         "kind": ["23P", "BC", None, "4P", "MC"],
         "proofread": [True, False, None, True, False],
         "at": [datetime(2024, 5, day, tzinfo=UTC) for day in range(1, 6)],
+        "there": [datetime(2024, 5, day, tzinfo=NEW_YORK) for day in range(1, 6)],
+        "local": [datetime(2024, 5, day) for day in range(1, 6)],
         "day": [date(2024, 5, day) for day in range(1, 6)],
         "big": [0, 2**63, 2**64 - 1, 7, None],
     },
@@ -80,8 +86,23 @@ def kept(where: Any) -> set[int]:
         ([("score", "==", 0.1)], {0}),
         ([("volume", "<=", 0.5)], {0, 1}),
         ([("proofread", "==", True)], {0, 3}),
-        ([("at", ">", "2024-05-03")], {3, 4}),
-        ([("at", "<=", datetime(2024, 5, 2))], {0, 1}),
+        ([("at", ">", "2024-05-03T00:00:00Z")], {3, 4}),
+        ([("at", "<=", datetime(2024, 5, 2, tzinfo=UTC))], {0, 1}),
+        ([("at", "<", datetime(2024, 5, 2, tzinfo=NEW_YORK))], {0, 1}),
+        ([("there", "==", datetime(2024, 5, 2, 4, tzinfo=UTC))], {1}),
+        ([("there", "<=", datetime(2024, 5, 2, tzinfo=NEW_YORK))], {0, 1}),
+        ([("there", ">", "2024-05-03T04:00:00+00:00")], {3, 4}),
+        ([("there", "in", ["2024-05-02T04:00:00Z", datetime(2024, 5, 4, 4, tzinfo=UTC)])], {1, 3}),
+        ([("there", "not in", [datetime(2024, 5, 2, 4, tzinfo=UTC)])], {0, 2, 3, 4}),
+        ([("there", "<", "2024-05-02T04:00:00.000001Z")], {0, 1}),
+        ([("there", "<=", "2024-05-02T03:59:59.999999Z")], {0}),
+        ([("there", ">", "2024-05-02T04:00:00.000001Z")], {2, 3, 4}),
+        ([("there", "==", "2024-05-02T04:00:00.000001Z")], set()),
+        ([("there", "!=", "2024-05-02T04:00:00.000001Z")], {0, 1, 2, 3, 4}),
+        ([("there", "in", ["2024-05-02T04:00:00.000001Z"])], set()),
+        ([("local", "<=", datetime(2024, 5, 2))], {0, 1}),
+        ([("local", ">", "2024-05-03")], {3, 4}),
+        ([("local", "==", date(2024, 5, 3))], {2}),
         ([("day", "in", ["2024-05-02", date(2024, 5, 4)])], {1, 3}),
         ([("big", ">=", 2**63)], {1, 2}),
         ([("big", "in", [2**64 - 1, 2**64])], {2}),
@@ -140,6 +161,11 @@ def test_a_million_ids() -> None:
         ([("kind", "==", 5)], "where.kind"),
         ([("proofread", "==", 1)], "where.proofread"),
         ([("at", "<", "yesterday")], "where.at"),
+        ([("at", "<", "2024-05-03")], "where.at"),
+        ([("at", "in", [datetime(2024, 5, 2)])], "where.at"),
+        ([("there", "==", datetime(2024, 5, 2))], "where.there"),
+        ([("there", "==", date(2024, 5, 2))], "where.there"),
+        ([("local", "==", datetime(2024, 5, 2, tzinfo=UTC))], "where.local"),
         ([("day", "==", "2024-05-01T12:00")], "where.day"),
         (col("nowhere") > 3, "where"),
     ],

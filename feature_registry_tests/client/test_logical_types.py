@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import polars as pl
 import pyarrow as pa
@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 
 from feature_registry import formats
 from feature_registry.client import FeatureRegistry
+from feature_registry.errors import Invalid
 from feature_registry.formats import WriteOptions
 from feature_registry.location import Location
 from feature_registry_tests.client.tables import DATASTACK, MAT_VERSION, ROOT, SAID
@@ -90,6 +91,27 @@ def test_what_was_written_is_read(deployment: Deployment, reader: FeatureRegistr
         found = connection.sql(f"FROM {name} ORDER BY id").pl()
         assert connection.sql(f"DESCRIBE {name}").fetchall() == promised
     assert_frame_equal(found, source.with_columns(in_duckdb(source["value"])))
+
+
+@pytest.mark.parametrize("kind", ["UTC", "Etc/UTC", "ms of Etc/UTC", "New York", "timestamp[s]", "timestamp[us]"])
+def test_instants_are_compared_in_any_zone(deployment: Deployment, reader: FeatureRegistry, kind: str) -> None:
+    name = registered(deployment, reader, pa.table({"id": [0, 1, 2], "value": COLUMNS[kind]}), WriteOptions())
+    said = COLUMNS[kind][2].as_py()
+    other = said if said.tzinfo is None else said.astimezone(timezone(timedelta(hours=3)))
+    for where, ids in (
+        ([("value", "==", other)], [2]),
+        ([("value", ">", other)], [0]),
+        ([("value", "in", [other])], [2]),
+        (pl.col("value") == pl.lit(other).cast(reader[name].schema["value"]), [2]),
+    ):
+        assert reader[name].to_polars(where)["id"].to_list() == ids
+        if isinstance(where, list):
+            with reader.duckdb({name: where}) as connection:
+                assert [row[0] for row in connection.sql(f"SELECT id FROM {name}").fetchall()] == ids
+    naive = other.replace(tzinfo=None if other.tzinfo else UTC)
+    with pytest.raises(Invalid) as wrong:
+        reader[name].plan([("value", "<", naive)])
+    assert wrong.value.field == "where.value"
 
 
 def in_duckdb(values: pl.Series) -> pl.Series:

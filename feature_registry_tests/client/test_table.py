@@ -48,7 +48,7 @@ def test_a_scan_is_the_table(registry: FeatureRegistry) -> None:
         ([("post_pt_root_id", "in", [ROOT + 3, ROOT + 99])], col("post_pt_root_id").is_in([ROOT + 3, ROOT + 99])),
         ([("size", ">", 500), ("cell_type", "==", "BC")], (col("size") > 500) & (col("cell_type") == "BC")),
         ([[("size", "<", 5)], [("score", ">", 0.95)]], (col("size") < 5) | (col("score") > 0.95)),
-        ([("created", "<", "2024-01-01T00:01:00")], col("created").dt.epoch("s") < 1704067260),
+        ([("created", "<", "2024-01-01T00:01:00Z")], col("created").dt.epoch("s") < 1704067260),
         (col("id") % 2 == 0, col("id") % 2 == 0),
         ((col("post_pt_root_id") == ROOT + 3) & (col("size") % 2 == 0), None),
         (col("target_id").is_null(), None),
