@@ -154,7 +154,8 @@ def _contained(column: pl.Expr, values: Sequence[Any], dtype: pl.DataType) -> pl
 
     if dtype.is_integer():
         smallest, largest = _bounds(dtype)
-        values = [value for value in values if smallest <= value <= largest]
+        if values and not smallest <= min(values) <= max(values) <= largest:
+            values = [value for value in values if smallest <= value <= largest]
     if len(values) == 0:
         return pl.lit(False)
     if dtype == pl.Categorical:

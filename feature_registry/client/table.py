@@ -31,7 +31,7 @@ class ReadPlan(Plan):
 
     @classmethod
     def of(cls, plan: Plan, wanted: Filter) -> ReadPlan:
-        found = cls(**dict(plan))
+        found = cls(**dict(plan) | {"where": wanted.sent})  # the service does not repeat a long one
         found._filter = wanted
         return found
 

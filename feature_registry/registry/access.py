@@ -83,7 +83,7 @@ class Access:
             cost=cost,
             why=pruned.why,
             columns=request.columns,
-            where=request.where,
+            where=request.repeated,
             warnings=entry.warnings,
         )
 

@@ -204,3 +204,10 @@ def test_batches_of_no_rows(registry: FeatureRegistry) -> None:
     assert list(registry["nothing"].batches()) == []
     with pytest.raises(Invalid):
         registry["synapses"].batches(rows=0)
+
+
+def test_a_plan_has_its_whole_predicate(registry: FeatureRegistry) -> None:
+    ids = list(range(ROOT, ROOT + 20_000))
+    plan = registry["synapses"].plan([("id", "in", ids)])
+    assert plan.where == ((("id", "in", tuple(ids)),),)
+    assert plan.scan().collect().height == len(SYNAPSES.filter(col("id").is_in(ids)))
