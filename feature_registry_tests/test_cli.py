@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -249,3 +251,123 @@ def test_up_serves_until_it_is_stopped(tmp_path: Path, stop: signal.Signals) -> 
         child.communicate()
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{address}/health")
+
+
+needs_ps = pytest.mark.skipif(shutil.which("ps") is None, reason="needs the command ps")
+
+
+@needs_ps
+def test_what_is_on_a_leash_ends_with_its_starter(tmp_path: Path) -> None:
+    """Also what it started itself, and also when the starter is killed, and cannot clean up."""
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-m', 'http.server', '0', '--bind', '127.0.0.1'])"
+    (tmp_path / "family.py").write_text(child)
+    starter = (
+        "import subprocess, sys\n"
+        "command = [sys.executable, '-m', 'feature_registry.cli.leash', 'family']\n"
+        "leashed = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)\n"
+        "print(leashed.pid, flush=True)\n"
+        "leashed.wait()"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}"}
+    command = [sys.executable, "-c", starter]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        session = int(process.stdout.readline())
+        assert wait_for(lambda: len(processes_of(session)) == 2)
+        process.kill()
+    assert wait_for(lambda: not processes_of(session))
+
+
+@needs_ps
+@pytest.mark.slow
+def test_dagster_ends_when_up_is_killed(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"FEATURE_REGISTRY_HOME": str(tmp_path / "home"), "DAGSTER_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "feature_registry", "up", "--dagster", "--dagster-port", str(port)]
+    command += ["--port", "0", "--file-port", "0"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        [session] = children_of(process.pid)
+        assert wait_for(lambda: answers(f"http://127.0.0.1:{port}/server_info"))
+        assert len(processes_of(session)) > 2
+        process.kill()
+    assert wait_for(lambda: not processes_of(session))
+    assert not answers(f"http://127.0.0.1:{port}/server_info")
+
+
+def answers(address: str) -> bool:
+    try:
+        return httpx.get(address).is_success
+    except httpx.TransportError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def processes(column: str, value: int) -> list[int]:
+    """The living processes whose `pgid` or `ppid` this is."""
+    listed = subprocess.run(["ps", "-A", "-o", f"pid=,stat=,{column}="], check=True, capture_output=True, text=True)
+    rows = (line.split() for line in listed.stdout.splitlines())
+    return [int(pid) for pid, state, group in rows if int(group) == value and not state.startswith("Z")]
+
+
+def processes_of(session: int) -> list[int]:
+    return processes("pgid", session)
+
+
+def children_of(parent: int) -> list[int]:
+    return processes("ppid", parent)
+
+
+# --------------------------------------------------------------------------------------------------- missing extras
+
+
+@pytest.mark.parametrize(
+    ("command", "missing", "extra"),
+    [
+        (["demo"], "dagster", "demo"),
+        (["demo"], "duckdb", "demo"),
+        (["demo"], "sqlalchemy", "demo"),
+        (["up"], "uvicorn", "server"),
+        (["up"], "sqlalchemy", "server"),
+        (["up"], "alembic", "server"),
+        (["up", "--dagster"], "dagster", "pipeline"),
+        (["up", "--dagster"], "dagster_webserver", "pipeline"),
+        (["search"], "sqlalchemy", "server"),
+    ],
+)
+def test_a_missing_extra_is_named_in_one_line(tmp_path: Path, command: list[str], missing: str, extra: str) -> None:
+    ports = ["--port", "0", "--file-port", "0"] if "up" in command else []
+    code = f"import sys; sys.modules[{missing!r}] = None\nfrom feature_registry.cli import app; app({command + ports})"
+    environment = os.environ | {"FEATURE_REGISTRY_HOME": str(tmp_path / "home")}
+    answer = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert answer.returncode == 1
+    assert re.fullmatch(rf"error: [^\n]*{missing}[^\n]*pip install 'feature-registry\[{extra}\]'.*\n", answer.stderr)
+    assert not (tmp_path / "home" / "tables").exists()
+
+
+def test_what_nobody_foresaw_shows_no_locals() -> None:
+    code = (
+        "import feature_registry.cli.reading\n"
+        "from feature_registry.cli import commands\n"
+        "def broken(*_, **__):\n    secret = 'hush' * 3\n    raise ZeroDivisionError\n"
+        "commands.FeatureRegistry = broken\n"
+        "commands.app(['search'])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("Traceback")
+    assert "ZeroDivisionError" in answer.stderr
+    assert "hushhush" not in answer.stderr

@@ -43,7 +43,7 @@ def up(  # noqa: PLR0917 - Typer's arguments have places
 def demo() -> None:
     """Make a small synthetic cortex, its feature tables, and read them as an analyst would."""
     try:
-        from feature_registry.demo import run
+        from feature_registry.demo.walk import run
     except ModuleNotFoundError as missing:
         raise ImportError(f"the demo needs {missing.name!r}: pip install 'feature-registry[demo]'") from missing
     raise typer.Exit(run())

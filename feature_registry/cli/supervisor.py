@@ -35,6 +35,9 @@ def run(settings: Settings, dagster: bool) -> int:
         from feature_registry.storage.file.server import create_app as create_file_app
     except ModuleNotFoundError as missing:
         raise ImportError(f"`up` needs {missing.name!r}: pip install 'feature-registry[server]'") from missing
+    for needed in ("dagster", "dagster_webserver") if dagster else ():
+        if find_spec(needed) is None:
+            raise ImportError(f"`up --dagster` needs {needed!r}: pip install 'feature-registry[pipeline]'")
     stop = threading.Event()
     with ExitStack() as stack:
         stack.enter_context(_signals(stop))
@@ -120,16 +123,18 @@ def _served(uvicorn: Any, application: Any, listener: socket.socket) -> Iterator
 
 @contextmanager
 def _dagster(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """`dagster dev`, in a session of its own so that all of its processes can be stopped."""
+    """`dagster dev`, in a session of its own so that all of its processes can be stopped; on a leash, so that they stop
+    even when this process is killed.
+    """
     what = ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "feature_registry.definitions"]
     address = ["-h", settings.host, "-p", str(settings.dagster_port)]
     said = {"home": settings.home.absolute(), "host": settings.host, "port": settings.port}
     environment = os.environ | {f"FEATURE_REGISTRY_{name.upper()}": str(value) for name, value in said.items()}
     environment["FEATURE_REGISTRY_FILE_PORT"] = str(settings.file_port)
-    if find_spec("dagster") is None:
-        raise ImportError("Dagster is missing: pip install 'feature-registry[pipeline]'")
-    command = [sys.executable, "-m", "dagster", "dev", *what, *address]
-    child = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603 - nobody else's words
+    command = [sys.executable, "-m", "feature_registry.cli.leash", "dagster", "dev", *what, *address]
+    child = subprocess.Popen(  # noqa: S603 - nobody else's words
+        command, env=environment, stdin=subprocess.PIPE, start_new_session=True
+    )
     try:
         yield child
     finally:
