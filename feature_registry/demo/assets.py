@@ -12,7 +12,7 @@ import pyarrow as pa
 from feature_registry.defs.feature_table import feature_table
 from feature_registry.demo import database
 from feature_registry.demo.cortex import DATASTACK, RESOLUTION
-from feature_registry.demo.meanings import bound_point, identity, node, point
+from feature_registry.demo.meanings import CITATION, bound_point, identity, node, point
 from feature_registry.model import Column
 
 CUBIC_MICROMETRES_PER_VOXEL = math.prod(RESOLUTION.tolist()) * 1e-9
@@ -20,16 +20,16 @@ BOUTON_AT_NO_CLEFT = 0.03  # um^3
 BOUTON_PER_CLEFT = 60.0  # um^3 of bouton for each um^3 of cleft
 THOMSEN = 1.6075  # the exponent in Thomsen's formula for the surface of an ellipsoid, good to 1.1 %
 
+# The tables have the shapes of those of MICrONS, doi:10.1038/s41586-025-08790-w.
 _DUMPED: dict[str, Any] = {
     "datastack": DATASTACK,
     "owner": "cave-team",
     "license": "CC-BY-4.0",
-    "citation": "MICrONS Consortium 2025, Functional connectomics spanning multiple areas of mouse visual cortex, "
-    "Nature, doi:10.1038/s41586-025-08790-w",
+    "citation": CITATION,
     "key": ["id"],
     "code_version": database.code_version(),
 }
-_COMPUTED: dict[str, Any] = {"datastack": DATASTACK, "license": "CC-BY-4.0", "citation": _DUMPED["citation"]}
+_COMPUTED: dict[str, Any] = {"datastack": DATASTACK, "license": "CC-BY-4.0", "citation": CITATION}
 
 
 # -------------------------------------------------------------------------------------------------------- dumps

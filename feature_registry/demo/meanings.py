@@ -1,4 +1,6 @@
-"""What the columns mean that CAVE's tables share: points in voxels, and the segmentation below them."""
+"""What is said of several tables: how to cite them, and columns that CAVE's tables share, which are points in voxels
+and the segmentation below them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,11 @@ from typing import Literal
 
 from feature_registry.demo.cortex import RESOLUTION
 from feature_registry.model import Column, SegmentationNode, SplitPoint, TableId
+
+CITATION = (  # the software's, as in CITATION.cff: nobody measured these data
+    "The Feature Registry developers, Feature Registry: a registry and pipeline for connectomics feature tables. "
+    "Synthetic data, made by its demo."
+)
 
 
 def identity(table: str, description: str = "") -> Column:

@@ -22,6 +22,7 @@ from feature_registry.demo.cortex import (
 )
 from feature_registry.demo.database import made_of
 from feature_registry.demo.laboratory import hks, segclr, spine_morphometry
+from feature_registry.demo.meanings import CITATION
 from feature_registry.model import (
     Column,
     Embedding,
@@ -109,6 +110,7 @@ def register(registry: FeatureRegistry, files: Path) -> list[Report]:
 
 
 def register_segclr(registry: FeatureRegistry, location: Path, mat_version: int) -> Report:
+    """In the shape of SegCLR's embeddings, doi:10.1038/s41592-023-02059-8."""
     element = Embedding(dimension=EMBEDDING_DIMENSION, model="SegCLR (synthetic)")
     return registry.register(
         location,
@@ -117,8 +119,7 @@ def register_segclr(registry: FeatureRegistry, location: Path, mat_version: int)
         description="SegCLR embeddings at points along every root, to compare what neurites are like. Synthetic.",
         owner="representation-team",
         license="CC-BY-4.0",
-        citation="Dorkenwald et al. 2023, Multi-layered maps of neuropil with segmentation-guided contrastive "
-        "learning, Nature Methods, doi:10.1038/s41592-023-02059-8",
+        citation=CITATION,
         tags=["embedding", "segclr", "synthetic"],
         columns={
             "root_id": Column("The cell that the point lies in", kind=SegmentationNode(level="root_id")),
@@ -137,6 +138,7 @@ def register_segclr(registry: FeatureRegistry, location: Path, mat_version: int)
 
 
 def register_hks(registry: FeatureRegistry, location: Path) -> Report:
+    """In the shape of heat kernel signatures, doi:10.1111/j.1467-8659.2009.01515.x."""
     element = Embedding(dimension=HKS_DIMENSION)
     return registry.register(
         location,
@@ -145,8 +147,7 @@ def register_hks(registry: FeatureRegistry, location: Path) -> Report:
         description="Heat kernel signature of the mesh at the pre- and the postsynaptic site of synapses. Synthetic.",
         owner="morphology-team",
         license="CC-BY-4.0",
-        citation="Sun et al. 2009, A concise and provably informative multi-scale signature based on heat diffusion, "
-        "Computer Graphics Forum, doi:10.1111/j.1467-8659.2009.01515.x",
+        citation=CITATION,
         tags=["hks", "synapse", "synthetic"],
         key=["id", "side"],
         columns={
@@ -169,8 +170,7 @@ def register_spine_morphometry(registry: FeatureRegistry, location: Path) -> Rep
         description="Shape of every spine, and its path along the mesh to the surface of the soma. Synthetic.",
         owner="spine-team",
         license="CC-BY-4.0",
-        citation="MICrONS Consortium 2025, Functional connectomics spanning multiple areas of mouse visual cortex, "
-        "Nature, doi:10.1038/s41586-025-08790-w",
+        citation=CITATION,
         tags=["spine", "morphology", "synthetic"],
         key=["post_pt_root_id", "component_id"],
         columns={
