@@ -48,7 +48,6 @@ _COMPUTED: dict[str, Any] = {"datastack": DATASTACK, "license": "CC-BY-4.0", "ci
         **bound_point("post_pt", "the postsynaptic point"),
     },
     sort_by=["post_pt_root_id", "id"],
-    rows_per_file=20_000,  # small files, so that so small a table shows what pruning does
     invalidation_radius=1_000,
 )
 def synapses(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:

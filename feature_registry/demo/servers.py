@@ -28,10 +28,18 @@ def serving(home: Path, allowed: Path, **settings: Any) -> Iterator[str]:
     """The address of the API while `feature-registry up` runs with these settings."""
     said = {"home": home, "allowed_prefixes": json.dumps([str(allowed)]), **settings}
     environment = os.environ | {f"FEATURE_REGISTRY_{name.upper()}": str(value) for name, value in said.items()}
-    command = [sys.executable, "-m", "feature_registry", "up", "--port", "0", "--file-port", "0"]
+    # On a leash: it ends with this process, also if that is killed.
+    program = [sys.executable, "-m", "feature_registry.cli.leash", "feature_registry"]
+    command = [*program, "up", "--port", "0", "--file-port", "0"]
     with (home / "up.log").open("w") as log:
         child = subprocess.Popen(  # noqa: S603 - nobody else's words
-            command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
         )
     try:
         yield _announced(child, home / "up.log")
