@@ -187,6 +187,8 @@ class Registry:
 
     def plan(self, request: PlanRequest) -> Plan:
         """Raises `Denied` for somebody else's draft, `Invalid` for a wrong predicate, `Exhausted` over budget."""
+        if request.mode == "direct" and self.prefixes is not None:
+            raise Invalid("is for an embedded registry", field="mode", value="direct", expected="links or urls")
         entry = self.describe(request.table)
         policy.check_readable(self.person, entry.version)
         return self.access.plan(self.person, entry, request)

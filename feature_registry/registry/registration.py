@@ -25,6 +25,7 @@ from feature_registry.model import (
     TableRef,
     TableVersion,
 )
+from feature_registry.model.logical_types import polars_type
 from feature_registry.registry import manifests
 from feature_registry.registry.validation import validate
 from feature_registry.storage import Store
@@ -81,6 +82,8 @@ def inspect(registry: Registry, registration: Registration) -> Inspected:
     unknown = set(registration.logical_types) - {field.name for field in inspected.inspection.fields}
     if unknown:
         raise Invalid("names no stored column", field="logical_types", value=sorted(unknown))
+    for name in registration.logical_types.values():
+        polars_type(name)
     logical = inspected.inspection.logical_types | registration.logical_types
     manifest = _with_checksums(registry, store, inspected)
     content = manifests.content(manifest)

@@ -100,6 +100,7 @@ def test_the_life_of_a_table(http: httpx.Client, manifest: dict[str, Any]) -> No
         ("POST", "/v1/plans", {"table": "d/synapses@7", "where": [["size", "~", 1]]}, 422, None),
         ("POST", "/v1/plans", {"table": "d/synapses@7", "where": [["x", "==", 1]]}, 422, "where"),
         ("POST", "/v1/plans", {"table": "d/synapses@7", "where": "x"}, 422, None),
+        ("POST", "/v1/plans", {"table": "d/synapses@7", "mode": "direct"}, 422, "mode"),
         ("PATCH", "/v1/tables/d/synapses@7", {"colour": "red"}, 422, "colour"),
         ("GET", "/v1/grants/unknown", None, 404, "grant"),
         ("GET", "/v1/exports/unknown", None, 404, "export"),

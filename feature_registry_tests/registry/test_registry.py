@@ -141,6 +141,16 @@ def test_a_format_that_is_not_there_is_refused(registry: Registry, folder: Path,
     assert registry.newest_event() == 0
 
 
+@pytest.mark.parametrize("logical_types", [{"gone": "uint64"}, {"id": "complex"}])
+def test_a_logical_type_is_of_a_stored_column_and_known(
+    registry: Registry, folder: Path, logical_types: dict[str, str]
+) -> None:
+    with pytest.raises(Invalid) as raised:
+        register(registry, folder, logical_types=logical_types)
+    assert raised.value.field == "logical_types"
+    assert registry.newest_event() == 0
+
+
 def test_an_unknown_name_is_answered_with_what_exists(registry: Registry, folder: Path) -> None:
     register(registry, folder)
     for ref, expected in (("e/synapses", ["d"]), ("d/spines", ["synapses"]), ("d/synapses@8", [7])):
