@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from feature_registry.errors import Denied, Exhausted, Invalid
 from feature_registry.location import Location
@@ -47,12 +47,11 @@ def budget_left(limit: int | None, spent: int) -> int | None:
     return None if limit is None else max(0, limit - spent)
 
 
-def check_budget(wanted: int, left: int | None, oldest: datetime | None = None) -> None:
+def check_budget(wanted: int, left: int | None) -> None:
     """Raises `Exhausted` if the wanted bytes exceed what is left."""
     if left is not None and wanted > left:
-        renews = f"; the first bytes come back on {oldest + PERIOD:%Y-%m-%d}" if oldest else ""
         raise Exhausted(
-            f"asks for more bytes than the budget of {PERIOD.days} days still holds{renews}",
+            f"asks for more bytes than the budget of {PERIOD.days} days still holds",
             field="bytes",
             value=wanted,
             expected=f"at most {left}",

@@ -84,6 +84,12 @@ def lineage(table: str, registry: Acting) -> Lineage:
     return registry.lineage(table)
 
 
+@router.get("/resolve/{table:path}")
+def resolve(table: str, registry: Acting) -> Entry:
+    """The table itself, or the newest of those that superseded it."""
+    return registry.resolve(table)
+
+
 @router.post("/publish/{table:path}")
 def publish(table: str, registry: Acting) -> Entry:
     """Makes a draft visible to all."""

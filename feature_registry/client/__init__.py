@@ -19,6 +19,7 @@ from feature_registry.model import (
     Entry,
     Event,
     Grant,
+    Lineage,
     MaterializationVersion,
     Plan,
     Registration,
@@ -126,6 +127,14 @@ class FeatureRegistry:
 
     def history(self, table: str) -> tuple[Event, ...]:
         return self.service.history(self.ref(table))
+
+    def lineage(self, table: str) -> Lineage:
+        """What the table version was derived from, and what was derived from it."""
+        return self.service.lineage(self.ref(table))
+
+    def resolve(self, table: str) -> Table:
+        """The table itself, or the newest of those that superseded it."""
+        return self.table(str(self.service.resolve(self.ref(table)).ref))
 
     def mat_versions(self) -> tuple[MaterializationVersion, ...]:
         if self.datastack is None:

@@ -18,6 +18,7 @@ from feature_registry.model import (
     Event,
     Found,
     Grant,
+    Lineage,
     MaterializationVersion,
     Plan,
     PlanRequest,
@@ -70,6 +71,12 @@ class HttpService:
 
     def history(self, table: str) -> tuple[Event, ...]:
         return self._get(tuple[Event, ...], _path("history", table))
+
+    def lineage(self, table: str) -> Lineage:
+        return self._get(Lineage, _path("lineage", table))
+
+    def resolve(self, table: str) -> Entry:
+        return self._get(Entry, _path("resolve", table))
 
     def edit(self, table: str, changes: dict[str, Any]) -> Entry:
         return self._read(Entry, self._ask("PATCH", _path("tables", table), content=_json(changes)))

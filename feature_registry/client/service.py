@@ -10,6 +10,7 @@ from feature_registry.model import (
     Event,
     Found,
     Grant,
+    Lineage,
     MaterializationVersion,
     Plan,
     PlanRequest,
@@ -31,6 +32,10 @@ class Service(Protocol):
     def search(self, search: Search) -> Found: ...
 
     def history(self, table: str) -> tuple[Event, ...]: ...
+
+    def lineage(self, table: str) -> Lineage: ...
+
+    def resolve(self, table: str) -> Entry: ...
 
     def edit(self, table: str, changes: dict[str, Any]) -> Entry: ...
 

@@ -73,6 +73,21 @@ def test_a_table_is_previewed_registered_published_edited_and_deprecated(
     assert {event.kind for event in registry.history("spines")} >= {"registered", "published", "deprecated"}
 
 
+def test_a_superseded_table_resolves_to_its_successor_and_lineage_is_told(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    path = tmp_path / "spines.parquet"
+    pl.DataFrame({"id": [1]}).write_parquet(path)
+    registry = deployment.client(tables.DATASTACK, mat_version=3)
+    said = {"description": "Spines.", "owner": "lab", "publish": True}
+    old = registry.register(path, "spines", **said)
+    registry.register(path, "better_spines", derived_from=[str(old.ref)], **said)
+    registry.deprecate("spines", superseded_by=f"{tables.DATASTACK}/better_spines")
+    assert registry.resolve("spines").name == "better_spines"
+    assert registry.lineage("better_spines").upstream == (str(old.ref),)
+    assert registry.lineage("spines").downstream == (str(registry["better_spines"].entry.ref),)
+
+
 def test_a_version_is_needed_to_register(installed: Installed, tmp_path: Path) -> None:
     with pytest.raises(Invalid) as wrong:
         FeatureRegistry(tables.DATASTACK, server=installed.http.service).register(tmp_path, "spines")
