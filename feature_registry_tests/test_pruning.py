@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 
 from feature_registry import formats
 from feature_registry.errors import Invalid
-from feature_registry.formats import WriteOptions
-from feature_registry.formats._manifests import decoded
+from feature_registry.formats import WriteOptions, stored_schema
 from feature_registry.location import Location
 from feature_registry.model import HashBuckets
 from feature_registry.pruning import coerce, prune
@@ -178,7 +177,7 @@ def test_never_loses_a_row_of_a_real_table(how: str, case: Any, tmp_path_factory
         ).logical_types
     found = layout.inspect(store, location)
     inspection = found.inspection.model_copy(update={"logical_types": logical_types})
-    schema = decoded(inspection.arrow_schema)
+    schema = stored_schema(inspection)
     pruned = prune(found.manifest, coerce(where, schema), schema)
     everything = layout.scan(store, inspection).collect()
     wanted = everything.filter(expression(where))

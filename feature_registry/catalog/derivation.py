@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -165,13 +166,7 @@ def _face(connection: sa.Connection, table_id: int) -> None:
     best = (
         sa.select(versions.c.id)
         .join(feature_tables, feature_tables.c.id == versions.c.table_id)
-        .outerjoin(
-            mat_versions,
-            sa.and_(
-                mat_versions.c.datastack == feature_tables.c.datastack,
-                mat_versions.c.mat_version == versions.c.mat_version,
-            ),
-        )
+        .outerjoin(mat_versions, entries.MATERIALIZED)
         .where(versions.c.table_id == table_id, versions.c.current, valid)
         .order_by(versions.c.mat_version.is_(None), versions.c.status != "published", versions.c.mat_version.desc())
         .limit(1)
@@ -208,9 +203,7 @@ def _table_of(parent: str) -> str:
     return f"{ref.datastack}/{ref.name}"
 
 
-def _instant(value: str | None) -> Any:
-    from datetime import datetime
-
+def _instant(value: str | None) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value)
 
 

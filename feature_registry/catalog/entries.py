@@ -25,16 +25,14 @@ from feature_registry.model import (
     TableVersion,
 )
 
+# A table version belongs to its datastack's materialization version, which need not be recorded.
+MATERIALIZED = sa.and_(
+    mat_versions.c.datastack == feature_tables.c.datastack, mat_versions.c.mat_version == versions.c.mat_version
+)
 JOINED = (
     versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
     .join(schemas, schemas.c.id == versions.c.schema_id)
-    .outerjoin(
-        mat_versions,
-        sa.and_(
-            mat_versions.c.datastack == feature_tables.c.datastack,
-            mat_versions.c.mat_version == versions.c.mat_version,
-        ),
-    )
+    .outerjoin(mat_versions, MATERIALIZED)
 )
 SELECTED = (
     versions.c.body,

@@ -9,6 +9,7 @@ from feature_registry.client import schemas
 from feature_registry.client.filters import Filter
 from feature_registry.errors import Invalid
 from feature_registry.model import Inspection, Plan
+from feature_registry.model.logical_types import evolved_casts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,11 +57,5 @@ def files(inspection: Inspection, sources: Sequence[str]) -> pl.LazyFrame:
         hive_schema=partitions or None,
         missing_columns="insert",
         extra_columns="ignore",
-        cast_options=pl.ScanCastOptions(
-            integer_cast="upcast",
-            float_cast="upcast",
-            datetime_cast=["nanosecond-downcast", "convert-timezone"],
-            missing_struct_fields="insert",
-            categorical_to_string="allow",
-        ),
+        cast_options=evolved_casts(),
     ).select(schema.names())

@@ -6,10 +6,13 @@ that begin with an underscore are what several formats consist of.
 
 from __future__ import annotations
 
+import base64
 import importlib
 import pkgutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+import pyarrow as pa
 
 from feature_registry.errors import Invalid
 from feature_registry.location import Location
@@ -17,7 +20,6 @@ from feature_registry.model import Inspection
 
 if TYPE_CHECKING:
     import polars as pl
-    import pyarrow as pa
 
     from feature_registry.storage import Store
 
@@ -78,6 +80,11 @@ class Format(Protocol):
     def scan(self, store: Store, inspection: Inspection) -> pl.LazyFrame:
         """The table at its snapshot, with its logical types, read straight from the store."""
         ...
+
+
+def stored_schema(inspection: Inspection) -> pa.Schema:
+    """The schema of an inspection, partition columns included."""
+    return pa.ipc.open_stream(base64.b64decode(inspection.arrow_schema)).schema
 
 
 def names() -> list[str]:

@@ -61,10 +61,6 @@ def encoded(schema: pa.Schema) -> str:
     return base64.b64encode(sink.getvalue()).decode()
 
 
-def decoded(arrow_schema: str) -> pa.Schema:
-    return pa.ipc.open_stream(base64.b64decode(arrow_schema)).schema
-
-
 def without_pandas(schema: pa.Schema) -> pa.Schema:
     """pandas' own metadata speaks of an index that nobody asked for."""
     return schema.with_metadata({key: text for key, text in (schema.metadata or {}).items() if key != b"pandas"})

@@ -8,30 +8,21 @@ from urllib.parse import unquote
 import polars as pl
 import pyarrow as pa
 
+from feature_registry.formats import stored_schema
 from feature_registry.formats._data_files import NULL_PARTITION, Partition
-from feature_registry.formats._manifests import decoded
 from feature_registry.location import Location
 from feature_registry.model import Inspection
-from feature_registry.model.logical_types import polars_type
+from feature_registry.model.logical_types import evolved_casts, polars_type
 
 if TYPE_CHECKING:
     from feature_registry.storage import Store
-
-_LENIENT = pl.ScanCastOptions(
-    integer_cast="upcast",
-    float_cast="upcast",
-    datetime_cast=["nanosecond-downcast", "convert-timezone"],
-    missing_struct_fields="insert",
-    extra_struct_fields="ignore",
-    categorical_to_string="allow",
-)
 
 
 def scan_files(
     store: Store, inspection: Inspection, files: list[Location], partitions: list[Partition]
 ) -> pl.LazyFrame:
     """The columns of the inspection's schema, in its order; an absent column of an older file is null."""
-    schema = decoded(inspection.arrow_schema)
+    schema = stored_schema(inspection)
     empty = pl.from_arrow(schema.empty_table())
     assert isinstance(empty, pl.DataFrame)
     types = dict(empty.schema)
@@ -66,7 +57,7 @@ def _scan(
         hive_schema=hive_schema,
         missing_columns="insert",
         extra_columns="ignore",
-        cast_options=_LENIENT,
+        cast_options=evolved_casts(),
         storage_options=store.options() or None,
     )
 

@@ -38,3 +38,17 @@ def polars_type(name: str) -> pl.DataType:
         return pl.Array(polars_type(array[1]), int(array[2]))
     expected = [*_SIMPLE, "timestamp[us, tz=UTC]", "fixed_size_list<item: float>[64]"]
     raise Invalid("is no type that is cast to on read", field="logical_types", value=name, expected=expected)
+
+
+def evolved_casts() -> pl.ScanCastOptions:
+    """How Polars reads older files of a table whose columns were widened since."""
+    import polars as pl
+
+    return pl.ScanCastOptions(
+        integer_cast="upcast",
+        float_cast="upcast",
+        datetime_cast=["nanosecond-downcast", "convert-timezone"],
+        missing_struct_fields="insert",
+        extra_struct_fields="ignore",
+        categorical_to_string="allow",
+    )

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
-from feature_registry import policy, pruning
+from feature_registry import formats, policy, pruning
 from feature_registry.catalog import Connection, Database, entries, grants
 from feature_registry.errors import Denied, Exhausted, Invalid, NotFound, RegistryError
 from feature_registry.location import Location
@@ -25,7 +25,7 @@ from feature_registry.registry.ledger import Ledger
 from feature_registry.settings import Settings
 from feature_registry.storage import Store
 
-# How long a replica trusts what it knows of a grant: a revoked one stops within the life of one signature.
+# How long a process trusts what it knows of a grant, before it reads it again.
 GRANT_MEMORY_SECONDS = 60
 GRANTS_REMEMBERED = 10_000
 # All files of a plan in one call: one by one, 10,000 take ten times as long.
@@ -63,7 +63,7 @@ class Access:
     def plan(self, person: Person, entry: Entry, request: PlanRequest) -> Plan:
         inspection = entry.version.inspection
         manifest = self._manifest(entry.version.id)
-        schema = manifests.stored_schema(inspection)
+        schema = formats.stored_schema(inspection)
         _check_columns(request.columns, schema)
         where = pruning.coerce(request.where, schema)
         pruned = pruning.prune(manifest, where, schema, entry.table.hash_buckets)

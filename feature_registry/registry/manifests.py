@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 
@@ -24,10 +23,6 @@ def encode(manifest: pa.Table) -> bytes:
 def decode(content: bytes) -> pa.Table:
     size = int.from_bytes(content[:8], "little")
     return pa.ipc.open_stream(pa.decompress(content[8:], decompressed_size=size, codec="zstd")).read_all()
-
-
-def stored_schema(inspection: Inspection) -> pa.Schema:
-    return pa.ipc.open_stream(base64.b64decode(inspection.arrow_schema)).schema
 
 
 def schema_id(inspection: Inspection) -> str:

@@ -17,8 +17,7 @@ from polars.testing import assert_frame_equal
 
 from feature_registry import formats
 from feature_registry.errors import Conflict, Invalid, NotFound
-from feature_registry.formats import Format, WriteOptions, names
-from feature_registry.formats._manifests import decoded
+from feature_registry.formats import Format, WriteOptions, names, stored_schema
 from feature_registry.location import Location
 from feature_registry.settings import Settings
 from feature_registry.storage import Store, open_store
@@ -98,7 +97,7 @@ class TestFormat:
         assert (inspection.rows, inspection.files) == (4, 1)
         assert inspection.bytes == manifest["size"][0].as_py() > 0
         assert [field.name for field in inspection.fields] == MANY_TYPES.column_names
-        schema = decoded(inspection.arrow_schema)
+        schema = stored_schema(inspection)
         assert [(field.name, field.type) for field in inspection.fields] == [(f.name, str(f.type)) for f in schema]
         assert store.head(location.joined(manifest["path"][0].as_py())).size == inspection.bytes
 
