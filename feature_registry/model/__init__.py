@@ -35,6 +35,7 @@ from feature_registry.model.noun import Instant, Name, Nanometres, Noun, Resolut
 from feature_registry.model.tables import FeatureTable, HashBuckets, Metadata, Owner, Producer, Retention, TimeRange
 from feature_registry.model.versions import (
     CheckResult,
+    Contents,
     Entry,
     Event,
     Inspection,
@@ -53,6 +54,7 @@ __all__ = [
     "Column",
     "ColumnKind",
     "Condition",
+    "Contents",
     "Cost",
     "Datastack",
     "Embedding",

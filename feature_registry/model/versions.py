@@ -10,7 +10,7 @@ from pydantic import Field
 from feature_registry.errors import Invalid
 from feature_registry.location import Location
 from feature_registry.model.columns import StoredField
-from feature_registry.model.datastacks import MaterializationVersion
+from feature_registry.model.datastacks import Datastack, MaterializationVersion
 from feature_registry.model.noun import Instant, Name, Noun
 from feature_registry.model.tables import FeatureTable, Metadata, Producer, TimeRange
 
@@ -139,6 +139,14 @@ class Entry(Noun):
     @property
     def ref(self) -> TableRef:
         return self.version.ref
+
+
+class Contents(Noun):
+    """What a catalog holds, as an export writes it and a rebuild reads it. Entries are in the order of registration."""
+
+    datastacks: tuple[Datastack, ...] = ()
+    mat_versions: tuple[MaterializationVersion, ...] = ()
+    entries: tuple[Entry, ...] = ()
 
 
 class Report(Noun):
