@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import operator as operators
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime
 from functools import reduce
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,7 +25,7 @@ Schema = Mapping[str, "pl.DataType"]
 
 MAX_ALTERNATIVES = 64
 MAX_CONDITIONS = 512  # of all alternatives together
-_COMPARISONS: dict[Operator, Callable[[Any, Any], Any]] = {
+COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "==": operators.eq,
     "!=": operators.ne,
     "<": operators.lt,
@@ -34,23 +33,10 @@ _COMPARISONS: dict[Operator, Callable[[Any, Any], Any]] = {
     ">": operators.gt,
     ">=": operators.ge,
 }
-_NEGATED: dict[Operator, Operator] = {
-    "==": "!=",
-    "!=": "==",
-    "<": ">=",
-    ">=": "<",
-    ">": "<=",
-    "<=": ">",
-    "in": "not in",
-    "not in": "in",
-}
-_MIRRORED: dict[Operator, Operator] = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_CLOSED: dict[str, tuple[Operator, Operator]] = {
-    "both": (">=", "<="),
-    "left": (">=", "<"),
-    "right": (">", "<="),
-    "none": (">", "<"),
-}
+_OPPOSITES = [("==", "!="), ("<", ">="), (">", "<="), ("in", "not in")]
+_NEGATED = dict(_OPPOSITES) | {other: one for one, other in _OPPOSITES}
+_MIRROR = str.maketrans("<>", "><")
+_CLOSED = {"both": (">=", "<="), "left": (">=", "<"), "right": (">", "<="), "none": (">", "<")}
 
 
 def translated(expression: pl.Expr, schema: Schema) -> Dnf:
@@ -75,10 +61,9 @@ def _translated(expression: pl.Expr, schema: Schema, negated: bool) -> Dnf | Non
     if len(inputs) == 1 and expression.meta.eq(~inputs[0]):
         return _translated(inputs[0], schema, not negated)
     try:
-        found = _leaf(expression, inputs[::-1], schema, negated)
+        return _leaf(expression, inputs[::-1], schema, negated)
     except Invalid:  # a literal that is no value of the column: Polars will say what it thinks of it
         return None
-    return found
 
 
 def _operands(expression: pl.Expr, joint: Callable[[Any, Any], Any]) -> list[pl.Expr]:
@@ -99,18 +84,18 @@ def _leaf(expression: pl.Expr, inputs: list[pl.Expr], schema: Schema, negated: b
         return _flag(expression, schema, negated)
     subject, *others = inputs
     if len(others) == 1:
-        for operator, compare in _COMPARISONS.items():
+        for operator, compare in COMPARISONS.items():
             if expression.meta.eq(compare(subject, others[0])):
                 if subject.meta.is_literal():
-                    return _one(_condition(others[0], _MIRRORED[operator], subject, schema, negated))
-                return _one(_condition(subject, operator, others[0], schema, negated))
+                    return _condition(others[0], operator.translate(_MIRROR), subject, schema, negated)
+                return _condition(subject, operator, others[0], schema, negated)
         if expression.meta.eq(subject.is_in(others[0])):
-            return _one(_membership(subject, others[0], schema, negated))
+            return _condition(subject, "in", others[0], schema, negated)
     if len(others) == 2:
-        for closed, (above, below) in _CLOSED.items():
+        for closed, bounds in _CLOSED.items():
             if expression.meta.eq(subject.is_between(others[0], others[1], closed=cast(Any, closed))):
-                bounds = zip((above, below), others, strict=True)
-                parts = [_one(_condition(subject, operator, bound, schema, negated)) for operator, bound in bounds]
+                pairs = zip(bounds, others, strict=True)
+                parts = [_condition(subject, operator, bound, schema, negated) for operator, bound in pairs]
                 return _any(parts) if negated else _all(parts)
     return None
 
@@ -123,58 +108,34 @@ def _flag(expression: pl.Expr, schema: Schema, negated: bool) -> Dnf | None:
     return None
 
 
-def _condition(
-    subject: pl.Expr, operator: Operator, literal: pl.Expr, schema: Schema, negated: bool
-) -> Condition | None:
+def _condition(subject: pl.Expr, operator: str, literal: pl.Expr, schema: Schema, negated: bool) -> Dnf | None:
     import polars as pl
 
-    if not (subject.meta.is_column() and literal.meta.is_literal()):
+    if not (subject.meta.is_column() and literal.meta.is_literal() and subject.meta.output_name() in schema):
         return None
-    name = subject.meta.output_name()
-    value = _value(pl.select(literal).to_series())
-    if name not in schema or value is None:
+    name, values = subject.meta.output_name(), pl.select(literal).to_series()
+    dtype = schema[name]
+    said = cast(Operator, _NEGATED[operator] if negated else operator)
+    if operator == "in":
+        values = values.explode() if isinstance(values.dtype, (pl.List, pl.Array)) else values
+        if dtype.is_float() or values.dtype.is_float() or not _exact(values.dtype):
+            return None
+        return (((name, said, listed(name, values, dtype)),),)
+    value = values.item() if len(values) == 1 and _exact(values.dtype) else None
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
-    if schema[name] == pl.Float32 and not literal.meta.eq(pl.lit(value)):
-        return None  # a double is compared as a double, which no bound of single precision says
-    return converted(name, _NEGATED[operator] if negated else operator, value, schema[name])
+    # A double is compared as a double, which no bound of single precision says.
+    double = dtype == pl.Float32 and not literal.meta.eq(pl.lit(value))
+    return None if double else ((converted(name, said, value, dtype),),)
 
 
-def _membership(subject: pl.Expr, literal: pl.Expr, schema: Schema, negated: bool) -> Condition | None:
+def _exact(dtype: pl.DataType) -> bool:
+    """Whether Python has such values exactly and the filters can carry them."""
     import polars as pl
 
-    if not (subject.meta.is_column() and literal.meta.is_literal()):
-        return None
-    name = subject.meta.output_name()
-    values = pl.select(literal).to_series()
-    if isinstance(values.dtype, (pl.List, pl.Array)):
-        values = values.explode()
-    if name not in schema or schema[name].is_float() or values.dtype.is_float() or _exact(values) is None:
-        return None
-    return name, "not in" if negated else "in", listed(name, values, schema[name])
-
-
-def _exact(values: pl.Series) -> pl.Series | None:
-    """The series, if Python has its values exactly and the filters can carry them."""
-    import polars as pl
-
-    dtype = values.dtype
-    if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns":
-        return None
-    plain = dtype.is_integer() or dtype.is_float() or isinstance(dtype, (pl.Datetime, pl.Categorical, pl.Enum))
-    return values if plain or dtype in (pl.Boolean, pl.String, pl.Date) else None
-
-
-def _value(series: pl.Series) -> bool | int | float | str | date | datetime | None:
-    if len(series) != 1 or _exact(series) is None:
-        return None
-    value = series.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return cast("bool | int | float | str | date | datetime | None", value)
-
-
-def _one(condition: Condition | None) -> Dnf | None:
-    return None if condition is None else ((condition,),)
+    if isinstance(dtype, pl.Datetime):
+        return dtype.time_unit != "ns"
+    return dtype.is_integer() or dtype.is_float() or dtype in (pl.Boolean, pl.String, pl.Date, pl.Categorical, pl.Enum)
 
 
 def _all(parts: Iterable[Dnf | None]) -> Dnf | None:

@@ -6,13 +6,14 @@ which files are worth a link. An integer never passes through a float.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
+from itertools import starmap
 from operator import and_, or_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from feature_registry.client.expressions import Dnf, translated
+from feature_registry.client.expressions import COMPARISONS, Dnf, translated
 from feature_registry.client.values import converted, listed
 from feature_registry.errors import Invalid
 from feature_registry.model import Condition, Operator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 Where = Any  # pyarrow's filters, a Polars expression, or a list of expressions that all hold
 
-OPERATORS: tuple[Operator, ...] = ("==", "!=", "<", "<=", ">", ">=", "in", "not in")
+OPERATORS: tuple[Operator, ...] = get_args(Operator)
 EVERYTHING: Dnf = ()
 SHORT_LIST = 10_000  # values up to which Polars skips row groups by the list itself
 
@@ -50,19 +51,14 @@ def build(where: Where, schema: Mapping[str, pl.DataType], logical_types: Mappin
         return Filter()
     if isinstance(where, pl.Expr) or (isinstance(where, (list, tuple)) and where and isinstance(where[0], pl.Expr)):
         expression = where if isinstance(where, pl.Expr) else reduce(and_, where)
-        _known_columns(expression, schema)
+        for name in () if expression.meta.has_multiple_outputs() else expression.meta.root_names():
+            _known(name, schema)
         sent = translated(expression, schema)
         if set(logical_types) & set(expression.meta.root_names()):
             return Filter(sent, _expression(sent, schema), expression)
         return Filter(sent, expression)
     sent = _normal_form(where, schema)
     return Filter(sent, _expression(sent, schema))
-
-
-def _known_columns(expression: pl.Expr, schema: Mapping[str, pl.DataType]) -> None:
-    if not expression.meta.has_multiple_outputs():
-        for name in expression.meta.root_names():
-            _known(name, schema)
 
 
 def _known(name: Any, schema: Mapping[str, pl.DataType]) -> None:
@@ -108,17 +104,13 @@ def _expression(dnf: Dnf, schema: Mapping[str, pl.DataType]) -> pl.Expr | None:
     """The conditions over the stored columns."""
     if dnf == EVERYTHING:
         return None
-    return reduce(or_, (_all(_compared(*condition, schema[condition[0]]) for condition in part) for part in dnf))
+    return reduce(or_, (reduce(and_, starmap(partial(_compared, schema), part)) for part in dnf))
 
 
-def _all(expressions: Iterable[pl.Expr]) -> pl.Expr:
-    return reduce(and_, expressions)
-
-
-def _compared(name: str, operator: Operator, value: Any, dtype: pl.DataType) -> pl.Expr:
+def _compared(schema: Mapping[str, pl.DataType], name: str, operator: Operator, value: Any) -> pl.Expr:
     import polars as pl
 
-    column = pl.col(name)
+    column, dtype = pl.col(name), schema[name]
     if operator == "in":
         return _contained(column, value, dtype)
     if operator == "not in":
@@ -132,15 +124,8 @@ def _compared(name: str, operator: Operator, value: Any, dtype: pl.DataType) -> 
         literal = pl.lit(value).cast(dtype)  # `lit` itself takes no value of another zone than the type's
     else:
         literal = pl.lit(value) if dtype.is_nested() or dtype == pl.Categorical else pl.lit(value, dtype=dtype)
-    comparisons = {
-        "==": column.eq,
-        "!=": column.ne,
-        "<": column.lt,
-        "<=": column.le,
-        ">": column.gt,
-        ">=": column.ge,
-    }
-    return comparisons[operator](literal)
+    found: pl.Expr = COMPARISONS[operator](column, literal)
+    return found
 
 
 def _bounds(dtype: pl.DataType) -> tuple[int, int]:
