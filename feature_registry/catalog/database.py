@@ -40,8 +40,11 @@ class Database:
         self._migrate()
 
     @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
+    def read(self, snapshot: bool = False) -> Iterator[sa.Connection]:
+        """A connection; with `snapshot`, all that it reads is of one instant, which SQLite's always is."""
         with self.engine.connect() as connection:
+            if snapshot and not self.sqlite:
+                connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
 
     @contextmanager
@@ -54,6 +57,24 @@ class Database:
                 yield connection
         except OperationalError as busy:
             raise Unavailable(f"the catalog's database refuses to write: {busy.orig}") from busy
+
+    @contextmanager
+    def alone(self, work: str) -> Iterator[bool]:
+        """Whether nobody else does this work, in any process that shares the database; it does not wait."""
+        if not self.sqlite:
+            with self.engine.connect() as connection, connection.begin():
+                lock = sa.func.pg_try_advisory_xact_lock(ADVISORY_LOCK, sa.func.hashtext(work))
+                yield bool(connection.execute(sa.select(lock)).scalar())
+            return
+        import fcntl
+
+        with Path(f"{self.engine.url.database}.{work}").open("w") as lock_file:
+            try:
+                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True  # the system frees it with the file, also when this process is killed
 
     def close(self) -> None:
         self.engine.dispose()

@@ -121,6 +121,13 @@ def next_revision(connection: sa.Connection, ref: TableRef) -> int:
     return 0 if newest is None else newest + 1
 
 
+def revisions(connection: sa.Connection, ref: TableRef) -> tuple[Entry, ...]:
+    """All revisions of a table version, drafts too, oldest first."""
+    wanted = named(ref) & versions.c.mat_version.is_not_distinct_from(number(ref))
+    statement = sa.select(*SELECTED).select_from(JOINED).where(wanted).order_by(versions.c.revision)
+    return tuple(map(entry_of, connection.execute(statement)))
+
+
 def table(connection: sa.Connection, datastack: str, name: str) -> FeatureTable | None:
     ref = TableRef(datastack=datastack, name=name)
     body = connection.execute(sa.select(feature_tables.c.body).where(named(ref))).scalar()
@@ -172,6 +179,26 @@ def manifest(connection: sa.Connection, version_id: str) -> bytes | None:
     chosen = sa.select(manifests.c.content).where(manifests.c.version_id == version_id)
     content: bytes | None = connection.execute(chosen).scalar()
     return content
+
+
+def known(connection: sa.Connection, ids: list[str]) -> set[str]:
+    return set(connection.execute(sa.select(versions.c.id).where(versions.c.id.in_(ids))).scalars())
+
+
+def of_table(connection: sa.Connection, datastack: str, name: str) -> tuple[Entry, ...]:
+    """All its versions, drafts too, in the order of their making."""
+    wanted = named(TableRef(datastack=datastack, name=name))
+    found = map(entry_of, connection.execute(sa.select(*SELECTED).select_from(JOINED).where(wanted)))
+    return tuple(sorted(found, key=lambda entry: (entry.version.created_at, entry.version.revision)))
+
+
+def tables(connection: sa.Connection, after: tuple[str, str] | None, limit: int) -> list[tuple[str, str]]:
+    """The next (datastack, name)."""
+    key = (feature_tables.c.datastack, feature_tables.c.name)
+    chosen = sa.select(*key).order_by(*key).limit(limit)
+    if after is not None:
+        chosen = chosen.where(sa.tuple_(*key) > sa.tuple_(*map(sa.literal, after)))
+    return [(row.datastack, row.name) for row in connection.execute(chosen)]
 
 
 def newest_draft(connection: sa.Connection, ref: TableRef, person: str) -> Entry | None:

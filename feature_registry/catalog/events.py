@@ -44,6 +44,35 @@ def history(connection: sa.Connection, datastack: str, name: str) -> tuple[Event
     return tuple(Event(**row._mapping) for row in connection.execute(chosen.order_by(events.c.number)))
 
 
+def after(connection: sa.Connection, number: int, limit: int = 1000) -> tuple[Event, ...]:
+    """The events above a number, oldest first: who asks above the newest that they saw misses none."""
+    chosen = sa.select(events).where(events.c.number > number).order_by(events.c.number).limit(limit)
+    return tuple(Event(**row._mapping) for row in connection.execute(chosen))
+
+
+def following(connection: sa.Connection, number: int, limit: int) -> tuple[Event, ...]:
+    """The events after a number, in the order of their commits."""
+    chosen = sa.select(events).where(events.c.number > number).order_by(events.c.number).limit(limit)
+    return tuple(Event(**row._mapping) for row in connection.execute(chosen))
+
+
 def newest(connection: sa.Connection) -> int:
     """The number of the newest event; 0 before the first."""
     return connection.execute(sa.select(sa.func.max(events.c.number))).scalar() or 0
+
+
+def unregistered(connection: sa.Connection) -> set[str]:
+    """The ids of all versions that were ever unregistered."""
+    return set(connection.execute(sa.select(events.c.version_id).where(events.c.kind == "unregistered")).scalars())
+
+
+def said_at(connection: sa.Connection, datastack: str, name: str) -> datetime:
+    """When the metadata of a table was said last. What came with a registration was said when the version was made,
+    which for a restored one is long before its event.
+    """
+    seen = history(connection, datastack, name)
+    last = max(at for at, event in enumerate(seen) if event.kind == "described")
+    later = [event for event in seen[last:] if event.kind == "registered"]
+    made = [datetime.fromisoformat(event.details["version"]["created_at"]) for event in later]
+    with_it = later and later[0].number == seen[last].number + 1
+    return max(made if with_it else [seen[last].at, *made])

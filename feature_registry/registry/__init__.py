@@ -13,11 +13,13 @@ from pydantic import ValidationError
 
 from feature_registry import exports, formats, lineage, policy
 from feature_registry.catalog import Connection, Database, entries, events, grants
+from feature_registry.catalog.contents import contents
 from feature_registry.catalog.search import search
 from feature_registry.errors import Invalid, NotFound
 from feature_registry.location import Location
 from feature_registry.model import (
     CheckResult,
+    Contents,
     Datastack,
     Entry,
     Event,
@@ -34,6 +36,7 @@ from feature_registry.model import (
     TableRef,
     TableVersion,
 )
+from feature_registry.registry import rebuilding
 from feature_registry.registry import registration as registering
 from feature_registry.registry.access import Access
 from feature_registry.settings import Settings
@@ -119,6 +122,15 @@ class Registry:
                     events.record(connection, "materialized", by=by, datastack=datastack, details=body)
                     news.append(version)
         return tuple(news)
+
+    def contents(self, drafts: bool = False) -> Contents:
+        """All that the catalog holds, older revisions and deprecated ones too; drafts where asked for."""
+        with self.database.read(snapshot=True) as connection:
+            return contents(connection, drafts)
+
+    def rebuild(self, contents: Contents) -> tuple[Entry, ...]:
+        """Adds the table versions that the catalog lacks, as they were, and answers those."""
+        return rebuilding.rebuild(self, contents)
 
     # ----------------------------------------------------------------------------------------------------- find
 

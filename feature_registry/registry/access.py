@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from feature_registry import formats, policy, pruning
 from feature_registry.catalog import Connection, Database, entries, grants
-from feature_registry.errors import Denied, Exhausted, Invalid, NotFound, RegistryError
+from feature_registry.errors import Conflict, Denied, Exhausted, Invalid, NotFound, RegistryError
 from feature_registry.location import Location
 from feature_registry.model import Cost, Entry, Grant, Person, Plan, PlannedFile, PlanRequest, TableVersion
 from feature_registry.registry import links, manifests
@@ -39,6 +39,7 @@ class Opened:
     expires_at: float
     location: Location
     paths: pa.Array
+    etags: pa.Array
     sizes: np.ndarray
     known_until: float
 
@@ -146,12 +147,13 @@ class Access:
             return [f"{begin}{self._signer.token(grant.id, number)}/{ends[number]}" for number in numbers]
         inspection = version.inspection
         store = self._store(inspection.location)
-        paths = manifest["path"].take(pa.array(kept)).to_pylist()
-        places = [inspection.location.joined(path) for path in paths]
+        files = manifest.select(["path", "etag"]).take(pa.array(kept))
+        places = [inspection.location.joined(path) for path in files["path"].to_pylist()]
+        etags = files["etag"].to_pylist()
         if request.mode == "direct" and inspection.location.scheme == "file":
-            return [store.uri(place) for place in places]
+            return [_unchanged(store, place, etag) for place, etag in zip(places, etags, strict=True)]
         lifetime = timedelta(hours=request.hours)
-        return [store.sign(place, lifetime) for place in places]
+        return [store.sign(place, lifetime, None, etag) for place, etag in zip(places, etags, strict=True)]
 
     # ------------------------------------------------------------------------------------------------------- links
 
@@ -162,7 +164,7 @@ class Access:
         size = links.asked_bytes(byte_range, int(opened.sizes[number]))
         await self._ledger.charge(grant_id, size)
         place = opened.location.joined(opened.paths[number].as_py())
-        return self._store(place).sign(place, self._lifetime, byte_range)
+        return self._store(place).sign(place, self._lifetime, byte_range, opened.etags[number].as_py())
 
     async def size(self, token: str) -> int:
         """The bytes of the file behind a link; asking costs nothing."""
@@ -196,6 +198,7 @@ class Access:
             expires_at=grant.expires_at.timestamp(),
             location=version.inspection.location,
             paths=manifest["path"].combine_chunks(),
+            etags=manifest["etag"].combine_chunks(),
             sizes=manifest["size"].to_numpy(),
             known_until=time.time() + GRANT_MEMORY_SECONDS,
         )
@@ -233,7 +236,12 @@ class Access:
         with self._database.read() as connection:
             content = entries.manifest(connection, version_id)
         if content is None:
-            raise NotFound("has no manifest", field="version_id", value=version_id)
+            raise NotFound(
+                "has no manifest: its files were not as registered when the catalog was rebuilt",
+                field="version_id",
+                value=version_id,
+                expected="the table registered again, or the rebuild run again",
+            )
         return manifests.decode(content)
 
 
@@ -248,6 +256,15 @@ def _files(kept: pa.Table, urls: list[str] | None, name: str) -> tuple[PlannedFi
             for url, path, size, count, checksum in files
         ]
     )
+
+
+def _unchanged(store: Store, place: Location, etag: str | None) -> str:
+    """The path of a file that is the registered one: nobody looks again when it is read."""
+    if etag is not None and store.head(place).etag != etag:
+        raise Conflict(
+            "is no longer the file that was registered", field="file", value=str(place), expected="register it again"
+        )
+    return store.uri(place)
 
 
 def _check_columns(columns: tuple[str, ...] | None, schema: pa.Schema) -> None:

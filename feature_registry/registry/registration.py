@@ -66,6 +66,8 @@ def register(registry: Registry, registration: Registration) -> Report:
         version = candidate.existing.version if candidate.existing else candidate.version
         if candidate.existing is None:
             _write(registry, connection, candidate)
+        else:
+            supply_manifest(registry, connection, version, candidate.manifest)
         if registration.publish and version.status == "draft":
             publish_checked(registry, connection, candidate.table, version)
         entry = entries.by_id(connection, version.id)
@@ -85,7 +87,7 @@ def inspect(registry: Registry, registration: Registration) -> Inspected:
     for name in registration.logical_types.values():
         polars_type(name)
     logical = inspected.inspection.logical_types | registration.logical_types
-    manifest = _with_checksums(registry, store, inspected)
+    manifest = _with_checksums(registry, store, _with_etags(store, inspected))
     content = manifests.content(manifest)
     inspection = inspected.inspection.model_copy(update={"logical_types": logical, "content": content})
     return Inspected(inspection, manifest)
@@ -99,6 +101,25 @@ def _format(store: Store, registration: Registration) -> formats.Format:
         found = formats.sniff(store, registration.location)
         raise Invalid("is not the format of what is there", field="format", value=declared.name, expected=found.name)
     return declared
+
+
+def _with_etags(store: Store, inspected: Inspected) -> Inspected:
+    """Adds the column `etag` where the format did not list its files, but read a log that names them. Raises `Invalid`
+    if they are not as the log says.
+    """
+    manifest, location = inspected.manifest, inspected.inspection.location
+    if "etag" in manifest.column_names:
+        return inspected
+    found = {each.location: each for each in store.list(location)}
+    etags = []
+    for path, size in zip(manifest["path"].to_pylist(), manifest["size"].to_pylist(), strict=True):
+        place = location.joined(path)
+        seen = found.get(place)
+        if seen is None or seen.size != size:
+            message = "is gone" if seen is None else f"has {seen.size:,} bytes"
+            raise Invalid(message, field="file", value=str(place), expected=f"{size:,} bytes, as the table's log says")
+        etags.append(seen.etag)
+    return Inspected(inspected.inspection, manifest.append_column("etag", pa.array(etags, pa.string())))
 
 
 def _with_checksums(registry: Registry, store: Store, inspected: Inspected) -> pa.Table:
@@ -161,16 +182,23 @@ def _describe(registry: Registry, connection: Connection, candidate: Candidate) 
 
 
 def _write(registry: Registry, connection: Connection, candidate: Candidate) -> None:
-    version, inspection = candidate.version, candidate.version.inspection
-    schema_id = manifests.schema_id(inspection)
-    fields = [field.model_dump() for field in inspection.fields]
+    version = candidate.version
     for ref in version.derived_from:
         TableRef.parse(ref)
     lineage.check_acyclic(
         str(version.ref), version.derived_from, lambda ref: registry.parents(connection, TableRef.parse(ref))
     )
+    record_version(connection, version, candidate.manifest)
+
+
+def record_version(connection: Connection, version: TableVersion, manifest: pa.Table | None, **details: Any) -> None:
+    """Records a version as it is said, with its schema and, where its files were seen, their manifest."""
+    inspection = version.inspection
+    schema_id = manifests.schema_id(inspection)
+    fields = [field.model_dump() for field in inspection.fields]
     entries.keep_schema(connection, schema_id, fields, inspection.arrow_schema)
-    entries.keep_manifest(connection, version.id, manifests.encode(candidate.manifest))
+    if manifest is not None:
+        entries.keep_manifest(connection, version.id, manifests.encode(manifest))
     body = version.model_dump(
         mode="json", exclude={"status": True, "checks": True, "inspection": {"fields", "arrow_schema"}}
     )
@@ -186,8 +214,17 @@ def _write(registry: Registry, connection: Connection, candidate: Candidate) -> 
             "schema": schema_id,
             "columns": [field.name for field in inspection.fields],
             "checks": jsonable(version.checks),
+            **details,
         },
     )
+
+
+def supply_manifest(registry: Registry, connection: Connection, version: TableVersion, manifest: pa.Table) -> None:
+    """For a version whose files were not found when the catalog was rebuilt."""
+    if entries.manifest(connection, version.id) is None:
+        entries.keep_manifest(connection, version.id, manifests.encode(manifest))
+        found = CheckResult(name="manifest", outcome="passed", blocking=True, message="the files were found again")
+        events.record(connection, "checked", **_about(registry, version), details={"checks": jsonable([found])})
 
 
 def record_checks(registry: Registry, version_id: str, checks: tuple[CheckResult, ...], publish: bool) -> Entry:
