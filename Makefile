@@ -5,17 +5,19 @@ JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 LOCK := requirements.lock
+BENCHMARKS = $(sort $(basename $(notdir $(shell grep -l '^ *figure."' benchmarks/*.py))))
 UV_VERSION = $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' $(LOCK))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-slow lint format bench lock clean
+.PHONY: help setup demo serve test test-slow lint format bench docs lock clean
 
 help:
 	@echo "make demo        the whole way, from a synthetic cortex to an analyst's answers"
 	@echo "make serve       the Dagster UI, the API and the file server on what the demo made"
 	@echo "make test        the fast tests;  make test-slow: the others"
 	@echo "make lint        ruff and mypy;  make format: ruff's repairs"
-	@echo "make bench NAME=read|register|links"
+	@echo "make bench NAME=$$(echo $(BENCHMARKS) | tr ' ' '|')"
+	@echo "make docs        write docs/reference/ anew from the code"
 	@echo "make lock        pin the dependencies anew;  make clean: remove what these made"
 
 setup: $(READY)
@@ -42,8 +44,11 @@ format: $(READY)
 	$(BIN)/ruff format
 
 bench: $(READY)
-	@test -n "$(NAME)" || { echo "Which one? make bench NAME=read, register or links" >&2; exit 2; }
+	@test -n "$(filter $(NAME),$(BENCHMARKS))" || { echo "Which one? NAME= one of $(BENCHMARKS)" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.$(NAME)
+
+docs: $(READY)
+	$(BIN)/python -m docs.generate
 
 # No address of an index is written: the lock serves whoever uses a mirror.
 lock: $(READY)
@@ -53,7 +58,7 @@ lock: $(READY)
 
 clean:
 	rm -rf .venv .feature_registry .dagster .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find feature_registry feature_registry_tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find feature_registry feature_registry_tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

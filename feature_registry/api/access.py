@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Response
 
 from feature_registry.api.people import Acting
 from feature_registry.model import Grant, Plan, PlanRequest
@@ -26,6 +26,6 @@ def plan(request: PlanRequest, registry: Acting) -> Response:
 
 
 @router.get("/v1/grants/{grant}")
-def grant(grant: str, registry: Acting) -> Grant:
+def grant(grant: Annotated[str, Path(description="the grant's id, as a plan says it")], registry: Acting) -> Grant:
     """A grant of one's own, with the bytes charged so far."""
     return registry.grant(grant)

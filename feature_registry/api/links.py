@@ -6,9 +6,9 @@ longer than the link itself. The routes below do the same for whoever reads the 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Path, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from feature_registry.api import problems
@@ -22,6 +22,9 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     307: {"description": "To a URL that is signed for just the range of the request", "headers": {"Location": {}}},
     416: {"description": "The range lies outside the file"},
 }
+SIZE: dict[int | str, dict[str, Any]] = {200: {"description": "Content-Length is the file's size"}}
+Token = Annotated[str, Path(description="the secret that says which file of which grant")]
+FilePath = Annotated[str, Path(description="the file's name, for the reader alone")]
 router = APIRouter(tags=["access"], prefix=PREFIX.rstrip("/"))
 
 
@@ -38,13 +41,13 @@ class LinksFirst(FastAPI):
 
 
 @router.get("/{token}/{path:path}", status_code=307, responses=ANSWERS, response_class=Response)
-async def follow(token: str, path: str, request: Request) -> Response:
+async def follow(token: Token, path: FilePath, request: Request) -> Response:
     """One file of a grant. `path` only names it for the reader; the token alone says which file it is."""
     return await _answer(request.app.state.registry, token, request)
 
 
-@router.head("/{token}/{path:path}", responses=ANSWERS, response_class=Response)
-async def head(token: str, path: str, request: Request) -> Response:
+@router.head("/{token}/{path:path}", responses=SIZE, response_class=Response)
+async def head(token: Token, path: FilePath, request: Request) -> Response:
     """The size of one file of a grant; a signed URL serves GET only, and this costs nothing."""
     return await _answer(request.app.state.registry, token, request)
 

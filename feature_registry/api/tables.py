@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 
 from feature_registry.api.people import Acting
 from feature_registry.model import (
@@ -22,6 +22,10 @@ from feature_registry.model import (
 
 router = APIRouter(prefix="/v1", tags=["tables"])
 
+Ref = Annotated[str, Path(description="datastack/name@mat_version; without @, the latest")]
+DatastackName = Annotated[str, Path(description="the datastack's name")]
+ExportName = Annotated[str, Path(description="which export")]
+
 
 class Deprecation(Noun):
     reason: str = ""
@@ -35,7 +39,7 @@ def datastacks(registry: Acting) -> tuple[Datastack, ...]:
 
 
 @router.get("/datastacks/{datastack}/versions")
-def mat_versions(datastack: str, registry: Acting) -> tuple[MaterializationVersion, ...]:
+def mat_versions(datastack: DatastackName, registry: Acting) -> tuple[MaterializationVersion, ...]:
     """A datastack's materialization versions."""
     return registry.mat_versions(datastack)
 
@@ -61,48 +65,48 @@ def preview(registration: Registration, registry: Acting) -> Report:
 
 
 @router.get("/tables/{table:path}")
-def describe(table: str, registry: Acting) -> Entry:
+def describe(table: Ref, registry: Acting) -> Entry:
     """The entry of `datastack/name@mat_version`."""
     return registry.describe(table)
 
 
 @router.patch("/tables/{table:path}")
-def edit(table: str, changes: Annotated[dict[str, Any], Body()], registry: Acting) -> Entry:
+def edit(table: Ref, changes: Annotated[dict[str, Any], Body()], registry: Acting) -> Entry:
     """Changes what is said about a table."""
     return registry.edit(table, changes)
 
 
 @router.get("/history/{table:path}")
-def history(table: str, registry: Acting) -> tuple[Event, ...]:
+def history(table: Ref, registry: Acting) -> tuple[Event, ...]:
     """Every change of a table, oldest first."""
     return registry.history(table)
 
 
 @router.get("/lineage/{table:path}")
-def lineage(table: str, registry: Acting) -> Lineage:
+def lineage(table: Ref, registry: Acting) -> Lineage:
     """What a table version was derived from, and what was derived from it."""
     return registry.lineage(table)
 
 
 @router.get("/resolve/{table:path}")
-def resolve(table: str, registry: Acting) -> Entry:
+def resolve(table: Ref, registry: Acting) -> Entry:
     """The table itself, or the newest of those that superseded it."""
     return registry.resolve(table)
 
 
 @router.post("/publish/{table:path}")
-def publish(table: str, registry: Acting) -> Entry:
+def publish(table: Ref, registry: Acting) -> Entry:
     """Makes a draft visible to all."""
     return registry.publish(table)
 
 
 @router.post("/deprecate/{table:path}")
-def deprecate(table: str, deprecation: Deprecation, registry: Acting) -> Entry:
+def deprecate(table: Ref, deprecation: Deprecation, registry: Acting) -> Entry:
     """Marks a published version; it stays readable, with a warning that names its successor."""
     return registry.deprecate(table, deprecation.reason, deprecation.superseded_by)
 
 
 @router.get("/exports/{name}")
-def export(name: str, registry: Acting) -> Response:
+def export(name: ExportName, registry: Acting) -> Response:
     """The published catalog in one of the exports' forms."""
     return Response(registry.export(name), media_type="application/json")

@@ -87,7 +87,19 @@ def declare(
     publish: bool = True,
     **metadata: Any,
 ) -> Declaration:
-    """Raises `Invalid` that names the field at fault and what would be right."""
+    """Raises `Invalid` that names the field at fault and what would be right.
+
+    datastack: the datastack's name
+    name: the table's name
+    versioned: whether it has a table version a materialization version; False: one that belongs to none
+    format: what it is written as
+    partition_by: columns whose values part the files
+    sort_by: columns that sort the rows, so that a reader of few rows reads few files
+    rows_per_file: at most
+    blocking: checks that keep a table version a draft if they fail: schema, key, references, references_COLUMN
+    code_version: None: a hash of the function
+    publish: whether it is published when no blocking check failed
+    """
     unknown = sorted(metadata.keys() - Metadata.model_fields.keys())
     if unknown:
         raise Invalid(

@@ -51,10 +51,16 @@ def feature_table(
     """Declares a feature table that a function computes.
 
     The function's parameters are the names of upstream tables of the datastack (`pl.LazyFrame`, or `pl.DataFrame` or
-    `pa.Table` if annotated so), `context`, `config: dg.Config` and resources by annotation. `ins` says where else a
-    parameter comes from: `{"parent": "other_datastack/nuclei@507"}`. The docstring is the description if there is no
-    other. `declared` are the fields of `Metadata` and those of `declare`: `versioned`, `format`, `partition_by`,
-    `sort_by`, `rows_per_file`, `blocking` (of schema, key, references, references_COLUMN), `code_version`, `publish`.
+    `pa.Table` if annotated so), `context`, `config: dg.Config` and resources by annotation. Beside the arguments below,
+    it takes those of `declare`, and the fields of `Metadata`; the docstring is the description if there is no other.
+
+    datastack: the datastack's name
+    name: the table's name; None: the function's
+    ins: where else a parameter comes from: `{"parent": "other_datastack/nuclei@507"}`
+    deps: what must be made before, and is not loaded: tables, asset keys or assets
+    automation: when Dagster makes it by itself
+    retry_policy: how often Dagster tries again
+    pool: the Dagster pool that limits how many run at once
 
     Raises `Invalid`, when the module is loaded, for what is unknown or contradicts itself.
     """
@@ -106,7 +112,10 @@ def _op(declaration: Declaration, function: Function, parameters: Parameters) ->
         else:
             made = _standing(declaration, mat_version, registry)
         results = checks.evaluate(declaration, made, registry)
-        registry.record_checks(made.id, results, publish=declaration.publish)
+        entry = registry.record_checks(made.id, results, publish=declaration.publish)
+        told = metadata.of_entry(entry)  # the materialization said only what was known before the checks
+        partition = context.partition_key if declaration.versioned else None
+        context.log_event(dg.AssetObservation(declaration.asset_key, partition=partition, metadata=told))
         selected = {check.name for check in context.selected_asset_check_keys}
         yield from checks.to_dagster(declaration, results, selected)
 

@@ -19,37 +19,37 @@ class Search(Noun):
     """What is searched for; every filter that is given must hold."""
 
     text: str = Field("", max_length=1_000, description="words in names, descriptions, columns, tags and owners")
-    datastack: str | None = None
-    aligned_volume: str | None = None
-    name: str | None = None
+    datastack: str | None = Field(None, description="its name")
+    aligned_volume: str | None = Field(None, description="of its datastack")
+    name: str | None = Field(None, description="the table's name")
     mat_version: int | Literal["latest", "unversioned"] | None = Field(None, description="None: any")
     column: str | None = Field(None, description="a column that the table has")
     tags: tuple[str, ...] = Field((), description="all of them")
     owner: str | None = Field(None, description="a team or a person")
-    license: str | None = None
-    format: str | None = None
-    status: Status | None = None
+    license: str | None = Field(None, description="an SPDX identifier, or the licence's name")
+    format: str | None = Field(None, description="such as delta")
+    status: Status | None = Field(None, description="drafts are shown to their makers only")
     unit: str | None = Field(None, description="of one of its columns")
     kind: str | None = Field(None, description="of one of its columns: id, segmentation_node, split_point, ...")
     key: str | None = Field(None, description="a column of its key")
-    partition_column: str | None = None
+    partition_column: str | None = Field(None, description="a column that its files are parted by")
     hash_column: str | None = Field(None, description="a column whose hash spreads the rows")
     producer: str | None = Field(None, description="the pipeline, the model, the code version or the run")
     references: str | None = Field(None, description="a table that it points to")
     derived_from: str | None = Field(None, description="a table that it was computed from, as datastack/name")
-    superseded_by: str | None = None
+    superseded_by: str | None = Field(None, description="the table that replaces it")
     location: Location | None = Field(None, description="where it lies, or a place above")
-    snapshot: str | None = None
-    layout: str | None = None
-    mutability: str | None = None
-    durability: str | None = None
+    snapshot: str | None = Field(None, description="the format's own version")
+    layout: str | None = Field(None, description="the arrangement of its rows")
+    mutability: str | None = Field(None, description="static, append or mutable")
+    durability: str | None = Field(None, description="durable, reproducible or best_effort")
     usage_constraints: str | None = Field(None, description="words that the constraints hold")
     citation: str | None = Field(None, description="words that the citation holds")
     invalidation_radius: float | None = Field(None, description="nm, at most")
     retention_days: int | None = Field(None, description="at most")
-    created_by: str | None = None
+    created_by: str | None = Field(None, description="who registered it")
     at: Instant | None = Field(None, description="the instant that the data show")
-    limit: int = Field(100, ge=1, le=1000)
+    limit: int = Field(100, ge=1, le=1000, description="entries of a page")
     after: str | None = Field(None, description="the `next` of the page before")
 
 

@@ -12,6 +12,8 @@ from feature_registry.model.noun import Instant, Name, Nanometres, Noun, Text
 
 
 class Owner(Noun):
+    """Who answers for a table."""
+
     team: str | None = Field(None, max_length=128)
     person: str | None = Field(None, max_length=128, description="an e-mail address or a name")
 
@@ -47,20 +49,22 @@ def _owner(value: Any) -> Any:
 class Metadata(Noun):
     """What people say about a feature table, whatever its materialization version."""
 
-    description: Text = ""
+    description: Text = Field("", description="what a row is, and how it came to be")
     owner: Annotated[Owner | None, BeforeValidator(_owner)] = Field(None, description="a team, a person, or both")
     license: str | None = Field(None, max_length=256, description="an SPDX identifier, or the licence's name")
-    usage_constraints: Text = ""
+    usage_constraints: Text = Field("", description="what one may not do with it, or should know before")
     citation: Text = Field("", description="how to cite the table: BibTeX, or a sentence with a DOI")
-    retention: Retention = Retention()
-    tags: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] = ()
+    retention: Retention = Field(Retention(), description="until when a table version is kept")
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] = Field((), description="words to search by")
     key: tuple[str, ...] = Field((), description="the columns that name a row; unique and not null together")
     columns: dict[str, Column] = Field({}, description="what the columns mean, by name")
     references: dict[str, str] = Field({}, description="column -> table.column of the annotation table it points to")
     invalidation_radius: Nanometres | None = Field(
         None, description="nm around an edit of the segmentation within which rows become stale"
     )
-    hash_buckets: tuple[HashBuckets, ...] = ()
+    hash_buckets: tuple[HashBuckets, ...] = Field(
+        (), description="how a column's hash spreads the rows over partitions"
+    )
     mutability: Literal["static", "append", "mutable"] = Field(
         "static", description="whether the bytes of a table version may change after its registration"
     )
