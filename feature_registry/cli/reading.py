@@ -11,6 +11,7 @@ import typer
 from feature_registry.cli import conditions
 from feature_registry.cli.catalog import AsJson, printed
 from feature_registry.cli.commands import app, opened, quiet
+from feature_registry.client.failures import explained
 from feature_registry.client.text import amount
 from feature_registry.errors import Invalid
 from feature_registry.model import Mode
@@ -71,12 +72,13 @@ def read(  # noqa: PLR0917 - Typer's arguments have places
     """Read rows, to the terminal or into a file."""
     if output is not None:
         _known_kind(output)
-    frame = opened(context).table(ref).scan(conditions.parsed(where or ()), _names(columns))
-    if output is None:
-        _preview(frame, SHOWN if limit is None else limit)
-    else:
-        _written(frame if limit is None else frame.head(limit), output)
-        typer.echo(f"{output} ({amount(output.stat().st_size)})", err=True)
+    plan = opened(context).table(ref).plan(conditions.parsed(where or ()), _names(columns))
+    with explained([plan]):
+        if output is None:
+            _preview(plan.scan(), SHOWN if limit is None else limit)
+        else:
+            _written(plan.scan() if limit is None else plan.scan().head(limit), output)
+            typer.echo(f"{output} ({amount(output.stat().st_size)})", err=True)
 
 
 def _preview(frame: pl.LazyFrame, limit: int) -> None:

@@ -19,8 +19,9 @@ from typing import IO, TYPE_CHECKING, Any
 import httpx
 
 from feature_registry.client import progress
+from feature_registry.client.failures import refused
 from feature_registry.client.secrets import keep_out_of_logs
-from feature_registry.errors import Conflict, Invalid, RegistryError, Unavailable
+from feature_registry.errors import Conflict, Invalid, NotFound, RegistryError, Unavailable
 from feature_registry.model import Entry, PlannedFile
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ def download(table: Table, folder: str | PathLike[str], where: Where, show: bool
     if missing:
         plan = table.plan(where)
         wanted = [(_target(root, file, plan.entry), file) for file in plan.files]
-        _fetch_all([(target, file) for target, file in wanted if str(target) in missing], show)
+        _fetch_all([(target, file) for target, file in wanted if str(target) in missing], table.ref, show)
     return targets
 
 
-def _fetch_all(wanted: list[tuple[Path, PlannedFile]], show: bool) -> None:
+def _fetch_all(wanted: list[tuple[Path, PlannedFile]], table: str, show: bool) -> None:
     keep_out_of_logs()
     stop = threading.Event()
     limits = httpx.Limits(max_connections=2 * PARALLEL)
@@ -62,7 +63,8 @@ def _fetch_all(wanted: list[tuple[Path, PlannedFile]], show: bool) -> None:
         progress.bar("downloading", sum(file.size for _, file in wanted), show) as advance,
         ThreadPoolExecutor(PARALLEL) as pool,
     ):
-        pending = [pool.submit(_Fetch(http, target, file, advance, stop).run) for target, file in wanted]
+        fetches = [_Fetch(http, target, file, table=table, advance=advance, stop=stop) for target, file in wanted]
+        pending = [pool.submit(fetch.run) for fetch in fetches]
         try:
             for future in pending:
                 future.result()
@@ -80,9 +82,17 @@ class _Fetch:
     """One file on its way."""
 
     def __init__(
-        self, http: httpx.Client, target: Path, file: PlannedFile, advance: progress.Advance, stop: threading.Event
+        self,
+        http: httpx.Client,
+        target: Path,
+        file: PlannedFile,
+        *,
+        table: str,
+        advance: progress.Advance,
+        stop: threading.Event,
     ) -> None:
-        self.http, self.target, self.file, self.advance, self.stop = http, target, file, advance, stop
+        self.http, self.target, self.file, self.table = http, target, file, table
+        self.advance, self.stop = advance, stop
         self.part = target.with_name(f"{target.name}.part")
 
     def run(self) -> None:
@@ -91,7 +101,11 @@ class _Fetch:
         with self.part.open("ab") as part:
             _lock(part, self.target)
             resumed = part.tell() > 0
-            self._fill(part)
+            try:
+                self._fill(part)
+            except (Conflict, NotFound):
+                self.part.unlink()
+                raise
             wrong = self._wrong(part)
             if wrong and resumed:  # what was there before may be at fault
                 self.advance(-self.file.size)
@@ -148,7 +162,7 @@ class _Fetch:
                 self.advance(-have)
                 part.truncate(0)
             elif answer.status_code not in (200, 206):
-                raise _refusal(answer, self.file.path)
+                raise _refusal(answer, self.table, self.file.path)
             yield from answer.iter_bytes(CHUNK)
 
     def _wrong(self, part: IO[bytes]) -> str | None:
@@ -159,14 +173,13 @@ class _Fetch:
         return None if _matches(self.part, self.file.checksum) else "another checksum"
 
 
-def _refusal(answer: httpx.Response, path: str) -> RegistryError:
+def _refusal(answer: httpx.Response, table: str, path: str) -> RegistryError:
     answer.read()
-    if answer.headers.get("content-type", "").startswith("application/problem+json"):
-        from feature_registry.errors import from_problem
-
-        return from_problem(answer.json())
-    kind = Unavailable if answer.status_code >= 500 or answer.status_code in (403, 429) else Conflict
-    return kind(f"the storage answered {answer.status_code}", field="file", value=path)
+    again = f"the storage answered {answer.status_code}"
+    # A signed URL that ended on the way, and a store that is busy, may do better the next time.
+    if answer.headers.get("content-type") == "application/problem+json" or answer.status_code in (404, 412, 416):
+        return refused(answer.status_code, table, path, answer.text) or Unavailable(again, field="file", value=path)
+    return Unavailable(again, field="file", value=path)
 
 
 def _said(failure: Exception) -> str:

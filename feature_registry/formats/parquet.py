@@ -67,6 +67,7 @@ class Layout:
             "path": pa.array(paths, pa.string()),
             "size": pa.array([file.size for file in files], pa.int64()),
             "rows": pa.array([footer.num_rows for footer in footers], pa.int64()),
+            "etag": pa.array([file.etag for file in files], pa.string()),
         }
         names = tuple(partitions[0])
         for name in names:
@@ -77,8 +78,7 @@ class Layout:
             values = pa.array([partition[name] for partition in partitions], pa.string())
             columns[f"partition.{name}"] = values
             schema = schema.append(pa.field(name, _inferred(values.to_pylist())))
-        marks = fingerprint(paths, [file.size for file in files], [file.etag or str(file.modified) for file in files])
-        seen = Seen(location, self.name, schema, marks, partition_columns=names)
+        seen = Seen(location, self.name, schema, _state(paths, files), partition_columns=names)
         return inspected(seen, pa.table(columns))
 
     def write(
@@ -102,8 +102,16 @@ class Layout:
     def scan(self, store: Store, inspection: Inspection) -> pl.LazyFrame:
         location = inspection.location
         files = _data_files(store, location)
-        partitions = _partitions(location, [location.relative(file.location) for file in files])
+        paths = [location.relative(file.location) for file in files]
+        if _state(paths, files) != inspection.fingerprint:
+            expected = "the table registered again"
+            raise Conflict("is no longer what was registered", field="location", value=str(location), expected=expected)
+        partitions = _partitions(location, paths)
         return scan_files(store, inspection, [file.location for file in files], partitions)
+
+
+def _state(paths: list[str], files: list[StoredObject]) -> str:
+    return fingerprint(paths, [file.size for file in files], [file.etag or str(file.modified) for file in files])
 
 
 def _is_file(store: Store, location: Location) -> bool:

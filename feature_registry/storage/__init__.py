@@ -56,11 +56,13 @@ class Store(Protocol):
         """`algorithm:hex` of the file's content; None where the store keeps none and reading it would cost."""
         ...
 
-    def sign(self, location: Location, lifetime: timedelta, byte_range: str | None = None) -> str:
+    def sign(
+        self, location: Location, lifetime: timedelta, byte_range: str | None = None, etag: str | None = None
+    ) -> str:
         """A URL that reads the file with GET, and nothing else, until the lifetime ends.
 
         `byte_range` is the very value of a `Range` header, such as `bytes=0-99`; the URL then serves only a request
-        that carries it.
+        that carries it. With `etag`, a store that can bind it answers 412 when the file is another one by then.
         """
         ...
 

@@ -1,7 +1,7 @@
 """`file://`: tables in folders of this machine, and signed URLs that its file server honours.
 
-A URL is `{file_address}{path}?expires=UNIXSECONDS&range=bytes%3D0-99&signature=HEX`; `range` is there only if it is
-bound. The signature is an HMAC-SHA256 over the method, the expiry, the range and the decoded path.
+A URL is `{file_address}{path}?expires=UNIXSECONDS&range=bytes%3D0-99&etag=ETAG&signature=HEX`; `range` and `etag` are
+there only if they are bound. The signature is an HMAC-SHA256 over the method, the expiry, both and the decoded path.
 """
 
 from __future__ import annotations
@@ -94,14 +94,17 @@ class Storage:
         with _translated(location), Path(location.key).open("rb") as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
-    def sign(self, location: Location, lifetime: timedelta, byte_range: str | None = None) -> str:
+    def sign(
+        self, location: Location, lifetime: timedelta, byte_range: str | None = None, etag: str | None = None
+    ) -> str:
         if byte_range is not None and not _RANGE.fullmatch(byte_range):
             raise Invalid("is no single byte range", field="byte_range", value=byte_range, expected="bytes=0-99")
         if self._key is None:
             self._key = signing_key(self._settings)
         expires = math.ceil(time.time() + lifetime.total_seconds())
-        signature = _signature(self._key, location.key, expires, byte_range or "")
+        signature = _signature(self._key, location.key, expires, byte_range or "", etag or "")
         bound = f"&range=bytes%3D{byte_range[6:]}" if byte_range else ""
+        bound += f"&etag={etag}" if etag else ""
         return f"{self._address}{_quoted(location)}?expires={expires}{bound}&signature={signature}"
 
     def filesystem(self) -> tuple[pyarrow.fs.FileSystem, Any]:
@@ -118,8 +121,8 @@ class Storage:
 
 
 def etag(status: os.stat_result) -> str:
-    """Changes when the file is replaced or touched."""
-    return f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+    """Changes when the file is replaced or touched. Without HTTP's quotes, so that it goes into a URL as it is."""
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
 
 
 def signing_key(settings: Settings) -> bytes:
@@ -140,22 +143,22 @@ def verify(key: bytes, path: str, query: dict[str, str], byte_range: str | None,
 
     `byte_range` is the request's `Range` header, which must be the very one that is bound, if one is.
     """
-    bound = query.get("range", "")
+    bound, known = query.get("range", ""), query.get("etag", "")
     try:
         expires, signature = int(query["expires"]), query["signature"]
     except (KeyError, ValueError):
         raise Refused("AccessDenied", "The URL carries no signature and expiry") from None
-    if not hmac.compare_digest(_signature(key, path, expires, bound).encode(), signature.encode()):
-        raise Refused("SignatureDoesNotMatch", "The signature does not match the method, path, expiry and range")
+    if not hmac.compare_digest(_signature(key, path, expires, bound, known).encode(), signature.encode()):
+        raise Refused("SignatureDoesNotMatch", "The signature does not match the method, path and query")
     if expires <= (time.time() if now is None else now):
         raise Refused("AccessDenied", "The URL has expired")
     if bound and byte_range != bound:
         raise Refused("SignatureDoesNotMatch", f"The URL is signed for the header Range: {bound}, and no other")
 
 
-def _signature(key: bytes, path: str, expires: int, byte_range: str) -> str:
+def _signature(key: bytes, path: str, expires: int, byte_range: str, etag: str) -> str:
     # The path comes last: it alone may hold a line feed.
-    return hmac.digest(key, f"GET\n{expires}\n{byte_range}\n{path}".encode(), "sha256").hex()
+    return hmac.digest(key, f"GET\n{expires}\n{byte_range}\n{etag}\n{path}".encode(), "sha256").hex()
 
 
 @lru_cache(maxsize=16_384)

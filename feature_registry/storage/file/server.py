@@ -31,7 +31,7 @@ from feature_registry.settings import Settings
 from feature_registry.storage.file import CHUNK, Refused, etag, signing_key, verify
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
-_STATUS = {"NoSuchKey": 404, "MethodNotAllowed": 405, "InvalidRange": 416}
+_STATUS = {"NoSuchKey": 404, "MethodNotAllowed": 405, "PreconditionFailed": 412, "InvalidRange": 416}
 
 
 def create_app(settings: Settings, log_path: Path | None = None) -> Starlette:
@@ -64,7 +64,7 @@ class FileServer:
             query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
             _check_method(scope["method"])
             verify(self._key, path, query, byte_range)
-            await self._serve(path, byte_range, receive, delivery)
+            await self._serve(path, byte_range, query.get("etag"), receive, delivery)
         except Refused as refused:
             status = _STATUS.get(refused.code, 403)
             body = JSONResponse({"code": refused.code, "message": str(refused)}, status)
@@ -73,8 +73,10 @@ class FileServer:
         finally:
             delivery.end()
 
-    async def _serve(self, path: str, byte_range: str | None, receive: Receive, delivery: Delivery) -> None:
-        part = await run_in_threadpool(Part, path, byte_range, self._roots)
+    async def _serve(
+        self, path: str, byte_range: str | None, known: str | None, receive: Receive, delivery: Delivery
+    ) -> None:
+        part = await run_in_threadpool(Part, path, byte_range, known, self._roots)
         try:
             await delivery({"type": "http.response.start", "status": part.status, "headers": part.headers})
             if part.left == len(part.first):
@@ -138,14 +140,18 @@ class Delivery:
 
 
 class Part:
-    """An open file, the part of it that was asked for, and the first chunk of that. Raises `Refused`."""
+    """An open file, the part of it that was asked for, and the first chunk of that. Raises `Refused`, also where
+    `known`, the ETag of the file that the URL was signed for, is another one's.
+    """
 
-    def __init__(self, path: str, byte_range: str | None, roots: Roots) -> None:
+    def __init__(self, path: str, byte_range: str | None, known: str | None, roots: Roots) -> None:
         self.descriptor = _opened(path, roots)
         try:
             status = os.fstat(self.descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise Refused("NoSuchKey", "There is no such file")
+            if known and known != etag(status):
+                raise Refused("PreconditionFailed", "The file changed since its table was registered")
             wanted = _wanted(byte_range, status.st_size)
             self.offset, end = wanted or (0, status.st_size)
             self.left = end - self.offset
@@ -260,7 +266,7 @@ def _headers(status: os.stat_result, start: int, end: int, partial: bool) -> lis
         "content-type": "application/octet-stream",
         "content-length": str(end - start),
         "accept-ranges": "bytes",
-        "etag": etag(status),
+        "etag": f'"{etag(status)}"',
     }
     if partial:
         headers["content-range"] = f"bytes {start}-{end - 1}/{status.st_size}"
