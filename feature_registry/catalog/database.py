@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
+from feature_registry.catalog.schema import VERSION_TABLE
 from feature_registry.errors import Invalid, Unavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -34,7 +35,12 @@ class Database:
         self.sqlite = address.get_backend_name() == "sqlite"
         if self.sqlite and address.database:
             Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-        self.engine = sa.create_engine(address) if self.sqlite else sa.create_engine(address, pool_size=20)
+        try:
+            self.engine = sa.create_engine(address) if self.sqlite else sa.create_engine(address, pool_size=20)
+        except ModuleNotFoundError as missing:
+            raise ImportError(
+                f"PostgreSQL needs the package {missing.name!r}: pip install 'feature-registry[postgres]'"
+            ) from missing
         if self.sqlite:
             _prepare_sqlite(self.engine)
         self._migrate()
@@ -94,9 +100,9 @@ class Database:
 
     def _revision(self) -> str | None:
         with self.read() as connection:
-            if not sa.inspect(connection).has_table("alembic_version"):
+            if not sa.inspect(connection).has_table(VERSION_TABLE):
                 return None
-            return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+            return connection.execute(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))).scalar()
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:
