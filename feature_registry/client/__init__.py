@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import SecretStr
 
-from feature_registry.client.checked import made
 from feature_registry.client.found import SearchResult
 from feature_registry.client.http import HttpService
 from feature_registry.client.service import Service
@@ -57,7 +56,7 @@ class FeatureRegistry:
         self.datastack = datastack
         self.mat_version: MatVersion = "latest" if mat_version is None else mat_version
         if datastack is not None:
-            made(TableRef, {"datastack": datastack, "name": "any", "mat_version": self.mat_version})
+            TableRef.checked({"datastack": datastack, "name": "any", "mat_version": self.mat_version})
         server = server or settings.server
         secret = settings.token if token is None else SecretStr(token)
         self.service = HttpService(server, secret) if isinstance(server, str) else server or _embedded(settings)
@@ -71,7 +70,7 @@ class FeatureRegistry:
         fields = {"text": text, "datastack": self.datastack, "mat_version": version, **filters}
         if isinstance(fields.get("tags"), str):
             fields["tags"] = (fields["tags"],)
-        return SearchResult(self.service, made(Search, fields))
+        return SearchResult(self.service, Search.checked(fields))
 
     def table(self, name: str) -> Table:
         """A table by its name, `name@1507`, or `datastack/name@1507`."""
@@ -181,17 +180,12 @@ class FeatureRegistry:
             )
         version = self.mat_version if isinstance(self.mat_version, int) else None
         said: dict[str, Any] = {"datastack": self.datastack, "mat_version": version, **metadata}
-        return made(Registration, {**said, "location": Location(location), "name": name, "publish": publish})
+        return Registration.checked({**said, "location": Location(location), "name": name, "publish": publish})
 
 
 def _embedded(settings: Settings) -> Service:
     try:
-        from feature_registry.registry import Registry
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").startswith("feature_registry"):
-            raise
-        raise ImportError(
-            f"the embedded registry needs the package {missing.name!r}: pip install 'feature-registry[server]', "
-            "or set FEATURE_REGISTRY_SERVER to a registry's address"
-        ) from missing
+        from feature_registry import Registry
+    except ImportError as missing:
+        raise ImportError(f"{missing}, or set FEATURE_REGISTRY_SERVER to a registry's address") from missing
     return Registry(settings)

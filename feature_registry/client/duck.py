@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from importlib.util import find_spec
@@ -9,9 +10,10 @@ from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feature_registry.client import schemas
+from feature_registry.client.failures import explained
 from feature_registry.client.filters import Where
-from feature_registry.client.table import Table
+from feature_registry.client.scan import stored_schema
+from feature_registry.client.table import ReadPlan, Table
 from feature_registry.errors import Invalid, Unavailable
 from feature_registry.model import Inspection, Operator
 
@@ -19,28 +21,11 @@ if TYPE_CHECKING:
     import duckdb
     import polars as pl
 
-_TYPES = {
-    "Int8": "TINYINT",
-    "Int16": "SMALLINT",
-    "Int32": "INTEGER",
-    "Int64": "BIGINT",
-    "Int128": "HUGEINT",
-    "UInt8": "UTINYINT",
-    "UInt16": "USMALLINT",
-    "UInt32": "UINTEGER",
-    "UInt64": "UBIGINT",
-    "Float16": "FLOAT",
-    "Float32": "FLOAT",
-    "Float64": "DOUBLE",
-    "Boolean": "BOOLEAN",
-    "String": "VARCHAR",
-    "Categorical": "VARCHAR",
-    "Enum": "VARCHAR",
-    "Binary": "BLOB",
-    "Date": "DATE",
-    "Time": "TIME",
-    "Duration": "INTERVAL",
-}
+_SIGNED = {"Int8": "TINYINT", "Int16": "SMALLINT", "Int32": "INTEGER", "Int64": "BIGINT", "Int128": "HUGEINT"}
+_TYPES = _SIGNED | {f"U{polars}": f"U{sql}" for polars, sql in _SIGNED.items()}
+_TYPES |= {"Float16": "FLOAT", "Float32": "FLOAT", "Float64": "DOUBLE", "Boolean": "BOOLEAN", "Binary": "BLOB"}
+_TYPES |= {"Date": "DATE", "Time": "TIME", "Duration": "INTERVAL"}  # all else is VARCHAR
+LONGEST_NAME = 130  # of a table, in bytes, with its quote
 LONGEST_ARRAY = 100_000  # of DuckDB's arrays; longer ones are lists
 # A link's bytes never change, so what was read of them is not asked for again.
 _SETTINGS = {
@@ -61,6 +46,7 @@ class Connection:
         self._duckdb = _library()
         self._connection: duckdb.DuckDBPyConnection = self._duckdb.connect()
         self._waiting: dict[str, tuple[str, Table, Where]] = {}
+        self._plans: list[ReadPlan] = []
         _load_httpfs(self._connection)
         for name, value in _SETTINGS.items():
             self._connection.execute(f"SET {name} = {value!r}")
@@ -72,13 +58,15 @@ class Connection:
 
     def sql(self, query: str, **options: Any) -> duckdb.DuckDBPyRelation:
         self.prepare(query)
-        return self._connection.sql(query, **options)
+        with explained(self._plans):
+            return self._connection.sql(query, **options)
 
     query = sql
 
     def execute(self, query: str, *arguments: Any, **options: Any) -> Connection:
         self.prepare(query)
-        self._connection.execute(query, *arguments, **options)
+        with explained(self._plans):
+            self._connection.execute(query, *arguments, **options)
         return self
 
     def table(self, name: str) -> duckdb.DuckDBPyRelation:
@@ -88,7 +76,10 @@ class Connection:
         """Plans the tables that the query names and puts their files in the place of the empty views."""
         for name in self.named(query):
             found, table, where = self._waiting[name]
-            self._connection.execute(f"CREATE OR REPLACE VIEW {quoted(found)} AS {_reading(table, where)}")
+            plan = _planned(table, where)
+            self._plans.append(plan)
+            with explained(self._plans):
+                self._connection.execute(f"CREATE OR REPLACE VIEW {quoted(found)} AS {_reading(table, plan)}")
             del self._waiting[name]
 
     def named(self, query: str) -> list[str]:
@@ -97,11 +88,10 @@ class Connection:
         Read off the query's words: DuckDB's `get_table_names` sees through views, and refuses several statements. So
         a column's alias that is a table's name plans that table too; it costs a grant, and no byte.
         """
-        words = list(_words(self._duckdb, query))
-        if words and words[0].lower() in ("describe", "desc", "show"):  # the placeholders know the answer
+        words = list(dict.fromkeys(_words(self._duckdb, query)))
+        if words and words[0] in ("describe", "desc", "show"):  # the placeholders know the answer
             return []
-        named = dict.fromkeys(word.lower() for word in words)
-        return [word for word in named if word in self._waiting]
+        return [word for word in words if word in self._waiting]
 
     def close(self) -> None:
         self._connection.close()
@@ -151,17 +141,12 @@ def _load_httpfs(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _words(library: Any, query: str) -> Iterator[str]:
-    """The query's identifiers and keywords, unquoted, without what follows an AS."""
+    """The query's identifiers and keywords, unquoted, in lower case."""
     data = query.encode()  # the offsets are of bytes
-    tokens = library.tokenize(query)
-    ends = [start for start, _ in tokens[1:]] + [len(data)]
-    for (start, kind), end in zip(tokens, ends, strict=True):
+    for start, kind in library.tokenize(query):
         if kind in (library.token_type.identifier, library.token_type.keyword):
-            text = data[start:end].decode().strip()
-            if text.startswith('"'):
-                yield text[1 : text.index('"', 1)] if '"' in text[1:] else text
-            else:
-                yield text.split()[0].split("-")[0].split("/")[0]
+            word = re.match(r'"?(\w*)', data[start : start + LONGEST_NAME].decode(errors="ignore"))
+            yield word[1].lower() if word else ""
 
 
 def _placeholder(schema: pl.Schema) -> str:
@@ -193,16 +178,19 @@ def _made(kind: Any) -> pl.DataType:
     return made
 
 
-def _reading(table: Table, where: Where) -> str:
-    """The query that reads the files of a plan made now."""
+def _planned(table: Table, where: Where) -> ReadPlan:
     if where is not None and not isinstance(where, (list, tuple)):
         raise Invalid("is no filter of DuckDB's", field="where", value=str(where), expected="pyarrow's filters")
-    plan = table.plan(where)
+    return table.plan(where)
+
+
+def _reading(table: Table, plan: ReadPlan) -> str:
+    """The query that reads the files of a plan."""
     inspection = plan.entry.version.inspection
     if not plan.files:
         return _placeholder(table.schema)
     types = {name: sql_type(kind) for name, kind in table.schema.items()}
-    stored = schemas.stored(inspection)
+    stored = stored_schema(inspection)
     partitions = {name: sql_type(stored[name]) for name in inspection.partition_columns}
     options = [f"union_by_name = {_evolved(inspection)}", f"hive_partitioning = {bool(partitions)}"]
     if partitions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import overload
 
 from feature_registry.client.service import Service
@@ -47,50 +47,42 @@ class SearchResult(Sequence[Entry]):
         self._fetch(index if isinstance(index, int) and index >= 0 else None)
         return self._entries[index]
 
-    def __iter__(self) -> Iterator[Entry]:
-        number = 0
-        while True:
-            self._fetch(number)
-            if number >= len(self._entries):
-                return
-            yield self._entries[number]
-            number += 1
-
     @property
     def coverage(self) -> dict[str, tuple[int | None, ...]]:
         """`datastack/name` -> its materialization versions that match but for the version; None: unversioned."""
         found: dict[str, set[int | None]] = {}
         everywhere = self._search.model_copy(update={"mat_version": None, "after": None, "limit": 1000})
         for entry in SearchResult(self._service, everywhere):
-            found.setdefault(f"{entry.table.datastack}/{entry.table.name}", set()).add(entry.version.mat_version)
+            found.setdefault(_name(entry), set()).add(entry.version.mat_version)
         return {name: tuple(sorted(seen, key=lambda v: (v is None, v or 0))) for name, seen in found.items()}
 
     def __repr__(self) -> str:
         self._fetch(SHOWN)
-        coverage = self.coverage
-        lines = [_line(entry, coverage) for entry in self._entries[:SHOWN]]
-        text = grid(("name", "version", "rows", "bytes", "owner", "also at", "description"), lines, right=(2, 3))
+        elsewhere = self.coverage
+        lines = [_line(entry, elsewhere.get(_name(entry), ())) for entry in self._entries[:SHOWN]]
+        header = ("name", "version", "rows", "bytes", "owner", "also at", "description")
+        text = grid(header, lines, right=(2, 3)) if lines else "nothing found"
         if len(self._entries) > SHOWN:
             text += "\n... and more"
-        if not lines:
-            text = "nothing found"
-        here = {f"{entry.table.datastack}/{entry.table.name}" for entry in self._entries}
-        elsewhere = [f"{name} ({_versions(seen)})" for name, seen in coverage.items() if name not in here]
-        return text + (f"\nat other versions only: {', '.join(elsewhere)}" if elsewhere and self._next is None else "")
+        others = elsewhere.keys() - set(map(_name, self._entries)) if self._next is None else ()
+        only = ", ".join(f"{name} ({_versions(elsewhere[name])})" for name in sorted(others))
+        return text + (f"\nat other versions only: {only}" if only else "")
 
 
-def _line(entry: Entry, coverage: dict[str, tuple[int | None, ...]]) -> tuple[str, ...]:
-    seen = entry.version.inspection
-    version = entry.version.mat_version
-    others = [v for v in coverage.get(f"{entry.table.datastack}/{entry.table.name}", ()) if v != version]
+def _name(entry: Entry) -> str:
+    return f"{entry.table.datastack}/{entry.table.name}"
+
+
+def _line(entry: Entry, versions: Sequence[int | None]) -> tuple[str, ...]:
+    here = entry.version.mat_version
     description = entry.table.description.split("\n", 1)[0]
     return (
         entry.table.name,
-        _versions([version]),
-        counted(seen.rows),
-        amount(seen.bytes),
+        _versions([here]),
+        counted(entry.version.inspection.rows),
+        amount(entry.version.inspection.bytes),
         owner(entry),
-        _versions(others),
+        _versions([version for version in versions if version != here]),
         description if len(description) <= 60 else f"{description[:57]}...",
     )
 

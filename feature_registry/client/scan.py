@@ -1,18 +1,33 @@
-"""From a plan to a Polars LazyFrame that reads its files."""
+"""What Polars reads: the schema of a table version, and the files of a plan as a LazyFrame."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import io
+import random
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from feature_registry.client import schemas
+from feature_registry.client.failures import explained
 from feature_registry.client.filters import Filter
 from feature_registry.errors import Invalid
 from feature_registry.model import Inspection, Plan
-from feature_registry.model.logical_types import evolved_casts
+from feature_registry.model.logical_types import evolved_casts, polars_type
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+def stored_schema(inspection: Inspection) -> pl.Schema:
+    """The types that the files hold, partition columns included."""
+    import polars as pl
+
+    return pl.read_ipc_stream(io.BytesIO(base64.b64decode(inspection.arrow_schema))).schema
+
+
+def casts(inspection: Inspection) -> dict[str, pl.DataType]:
+    """The logical types of the columns whose files hold another one."""
+    return {column: polars_type(name) for column, name in inspection.logical_types.items()}
 
 
 def frame(plan: Plan, wanted: Filter) -> pl.LazyFrame:
@@ -26,7 +41,7 @@ def frame(plan: Plan, wanted: Filter) -> pl.LazyFrame:
     if wanted.stored is not None:
         lazy = lazy.filter(wanted.stored)
     if inspection.logical_types:
-        lazy = lazy.with_columns(pl.col(name).cast(kind) for name, kind in schemas.casts(inspection).items())
+        lazy = lazy.with_columns(pl.col(name).cast(kind) for name, kind in casts(inspection).items())
     if wanted.logical is not None:
         lazy = lazy.filter(wanted.logical)
     return lazy if plan.columns is None else lazy.select(plan.columns)
@@ -45,9 +60,9 @@ def files(inspection: Inspection, sources: Sequence[str]) -> pl.LazyFrame:
     """
     import polars as pl
 
+    schema = stored_schema(inspection)
     if not sources:
-        return schemas.empty(inspection).lazy()
-    schema = schemas.stored(inspection)
+        return pl.LazyFrame(schema=schema)
     partitions = {name: schema[name] for name in inspection.partition_columns}
     return pl.scan_parquet(
         list(sources),
@@ -59,3 +74,14 @@ def files(inspection: Inspection, sources: Sequence[str]) -> pl.LazyFrame:
         extra_columns="ignore",
         cast_options=evolved_casts(),
     ).select(schema.names())
+
+
+def batches(plan: Plan, wanted: Filter, rows: int, seed: int | None) -> Iterator[pl.DataFrame]:
+    """The rows of a plan in frames of `rows`, the last one shorter."""
+    if seed is not None:
+        order = list(plan.files)
+        random.Random(seed).shuffle(order)  # noqa: S311 - an order, no secret
+        plan = plan.model_copy(update={"files": tuple(order)})
+    with explained([plan]):
+        for number, batch in enumerate(frame(plan, wanted).collect_batches(chunk_size=rows, lazy=True)):
+            yield batch if seed is None else batch.sample(fraction=1, shuffle=True, seed=seed + number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from os import PathLike
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import PrivateAttr
 
-from feature_registry.client import filters, scan, schemas
-from feature_registry.client.checked import made
+from feature_registry.client import filters, scan
+from feature_registry.client.failures import explained
 from feature_registry.client.filters import Filter, Where
 from feature_registry.client.service import Service
-from feature_registry.client.text import amount, card
+from feature_registry.client.text import card, summary
 from feature_registry.errors import Invalid
-from feature_registry.model import Column, Cost, Entry, Event, Mode, Plan, PlanRequest
+from feature_registry.model import Column, Entry, Event, Mode, Plan, PlanRequest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,18 +52,6 @@ class ReadPlan(Plan):
         return f"{self.entry.ref}: {summary(self.cost)}" + "".join(f"\n  {reason}" for reason in self.why)
 
     __repr__ = __str__
-
-
-def summary(cost: Cost) -> str:
-    """The cost in one line."""
-    parts = [f"{cost.files:,} of {cost.files_total:,} files", f"{amount(cost.bytes)} of {amount(cost.bytes_total)}"]
-    if cost.rows is not None:
-        parts.append(f"at most {cost.rows:,} rows" if cost.files else "no rows")
-    if cost.price is not None:
-        parts.append(f"price {cost.price:.4g}")
-    if cost.budget_left is not None:
-        parts.append(f"{amount(cost.budget_left)} of the budget left")
-    return ", ".join(parts)
 
 
 class Table:
@@ -111,7 +100,10 @@ class Table:
     @cached_property
     def schema(self) -> pl.Schema:
         """The types that a reader gets."""
-        return schemas.logical(self.entry.version.inspection)
+        import polars as pl
+
+        inspection = self.entry.version.inspection
+        return pl.Schema({**scan.stored_schema(inspection), **scan.casts(inspection)})
 
     def history(self) -> tuple[Event, ...]:
         return self._service.history(self.ref)
@@ -127,7 +119,7 @@ class Table:
     ) -> ReadPlan:
         """What a read would cost, and the links for it; `dry_run` grants nothing."""
         inspection = self.entry.version.inspection
-        wanted = filters.build(where, schemas.stored(inspection), inspection.logical_types)
+        wanted = filters.build(where, scan.stored_schema(inspection), inspection.logical_types)
         request = {
             "table": self.ref,
             "columns": self._known(columns),
@@ -136,25 +128,30 @@ class Table:
             "hours": hours,
             "dry_run": dry_run,
         }
-        return ReadPlan.of(self._service.plan(made(PlanRequest, request)), wanted)
+        return ReadPlan.of(self._service.plan(PlanRequest.checked(request)), wanted)
 
     def scan(self, where: Where = None, columns: Sequence[str] | None = None, **options: Any) -> pl.LazyFrame:
         """A LazyFrame on the links of a plan that is made now; `options` are those of `plan`."""
         return self.plan(where, columns, **options).scan()
 
     def to_polars(self, where: Where = None, columns: Sequence[str] | None = None, **options: Any) -> pl.DataFrame:
-        return self.scan(where, columns, **options).collect()
+        plan = self.plan(where, columns, **options)
+        with explained([plan]):
+            return plan.scan().collect()
 
     def to_arrow(self, where: Where = None, columns: Sequence[str] | None = None, **options: Any) -> pa.Table:
-        from feature_registry.client.frames import arrow
-
-        return arrow(self.to_polars(where, columns, **options))
+        _needed("pyarrow")
+        return self.to_polars(where, columns, **options).to_arrow()
 
     def to_pandas(self, where: Where = None, columns: Sequence[str] | None = None, **options: Any) -> pd.DataFrame:
         """Integers with nulls become pandas' own nullable integers: an id never becomes a float."""
-        from feature_registry.client.frames import pandas
-
-        return pandas(self.to_polars(where, columns, **options))
+        library, _ = _needed("pandas"), _needed("pyarrow")
+        frame = self.to_polars(where, columns, **options)
+        found = frame.to_pandas()
+        for name, kind in frame.schema.items():
+            if kind.is_integer() and frame[name].null_count():  # numpy would make them floats
+                found[name] = library.array(frame[name].to_list(), dtype=str(kind))
+        return found
 
     def batches(
         self,
@@ -170,12 +167,10 @@ class Table:
         With a seed, the files come in an order drawn by it and the rows within each frame are shuffled, the same way
         every time.
         """
-        from feature_registry.client.frames import batches
-
         if rows < 1:
             raise Invalid("is no number of rows", field="rows", value=rows, expected="1 or more")
         plan = self.plan(where, columns, **options)
-        return batches(plan, plan.filter, rows, seed)
+        return scan.batches(plan, plan.filter, rows, seed)
 
     def download(self, folder: str | PathLike[str], where: Where = None, progress: bool = True) -> list[Path]:
         """Whole files that can hold the wanted rows, into a folder that Polars or DuckDB read as it is. Goes on where
@@ -206,3 +201,12 @@ class Table:
 
     def __repr__(self) -> str:
         return card(self.entry)
+
+
+def _needed(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        raise ImportError(
+            f"this needs the package {missing.name!r}: pip install 'feature-registry[pandas]'"
+        ) from missing

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from feature_registry.model import Column, Entry
-
-UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+from feature_registry.model import Column, Cost, Entry
 
 
 def amount(count: int) -> str:
     """Bytes, with a decimal unit."""
-    size = float(count)
-    for unit in UNITS:
-        if abs(size) < 1000 or unit == UNITS[-1]:
-            return f"{size:.3g} {unit}" if unit != "B" else f"{count} B"
-        size /= 1000
-    raise AssertionError("unreachable")
+    from rich.filesize import decimal
+
+    return decimal(count)
 
 
 def counted(rows: int | None) -> str:
@@ -31,14 +26,21 @@ def owner(entry: Entry) -> str:
 def grid(header: Sequence[str], lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Aligned columns; those whose numbers are in `right` are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+    aligned = [f"{{:{'>' if number in right else '<'}{width}}}" for number, width in enumerate(widths)]
     rows = [header, ["-" * width for width in widths], *lines]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if number in right else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return "\n".join("  ".join(aligned).format(*row).rstrip() for row in rows)
+
+
+def summary(cost: Cost) -> str:
+    """The cost in one line."""
+    parts = [f"{cost.files:,} of {cost.files_total:,} files", f"{amount(cost.bytes)} of {amount(cost.bytes_total)}"]
+    if cost.rows is not None:
+        parts.append(f"at most {cost.rows:,} rows" if cost.files else "no rows")
+    if cost.price is not None:
+        parts.append(f"price {cost.price:.4g}")
+    if cost.budget_left is not None:
+        parts.append(f"{amount(cost.budget_left)} of the budget left")
+    return ", ".join(parts)
 
 
 def card(entry: Entry) -> str:
@@ -48,22 +50,17 @@ def card(entry: Entry) -> str:
         ("status", version.status),
         ("size", f"{counted(seen.rows)} rows, {amount(seen.bytes)} in {seen.files:,} files of {seen.format}"),
         ("owner", owner(entry)),
-        ("licence", table.license or ""),
+        ("licence", table.license),
         ("citation", table.citation),
         ("tags", ", ".join(table.tags)),
         ("key", ", ".join(table.key)),
         ("derived from", ", ".join(version.derived_from)),
-        ("snapshot", "" if version.snapshot_time is None else version.snapshot_time.isoformat()),
-        ("superseded by", table.superseded_by or ""),
+        ("snapshot", version.snapshot_time and version.snapshot_time.isoformat()),
+        ("superseded by", table.superseded_by),
         *(("warning", warning) for warning in entry.warnings),
     ]
-    lines = [str(entry.ref)]
-    lines += [f"  {table.description}"] if table.description else []
+    said = ((field, table.columns.get(field.name, Column())) for field in seen.fields)
+    columns = [(field.name, field.type, column.unit or "", column.description) for field, column in said]
+    lines = [str(entry.ref), f"  {table.description}" * bool(table.description)]
     lines += [f"  {name}: {value}" for name, value in facts if value]
-    described = [_column(table.columns.get(field.name, Column()), field.name, field.type) for field in seen.fields]
-    columns = grid(("column", "type", "unit", "meaning"), described) if described else ""
-    return "\n".join(lines) + "\n" + columns
-
-
-def _column(said: Column, name: str, kind: str) -> tuple[str, str, str, str]:
-    return name, kind, said.unit or "", said.description
+    return "\n".join([*filter(None, lines), grid(("column", "type", "unit", "meaning"), columns)])

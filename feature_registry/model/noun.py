@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from feature_registry.errors import Invalid
 
 MAX_TEXT = 20_000
 
@@ -14,6 +17,17 @@ class Noun(BaseModel):
     """Base of all nouns: immutable, and unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @classmethod
+    def checked(cls, fields: Mapping[str, Any]) -> Self:
+        """The noun made of what a caller typed; what does not fit is an `Invalid` that names the field."""
+        try:
+            return cls(**fields)
+        except ValidationError as wrong:
+            first = wrong.errors(include_url=False)[0]
+            expected = sorted(cls.model_fields) if first["type"] == "extra_forbidden" else None
+            field = ".".join(map(str, first["loc"])) or None
+            raise Invalid(first["msg"], field=field, value=first["input"], expected=expected) from None
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(UTC))]
