@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 
@@ -12,23 +13,27 @@ from feature_registry.model import FeatureTable
 
 # A hit in the name counts more than one in the columns: bm25's weights, in the order of the index's columns.
 WEIGHTS = (10.0, 4.0, 2.0, 3.0, 1.0)
+SQLITE = (
+    "CREATE VIRTUAL TABLE documents USING fts5(name, description, columns, tags, owner,"
+    " tokenize = \"unicode61 remove_diacritics 2\", prefix = '2 3')"
+)
 
 
-def index(connection: sa.Connection, table_id: int, table: FeatureTable) -> None:
-    """Replaces the table's document."""
-    chosen = sa.select(facets.c.value).where(facets.c.table_id == table_id, facets.c.kind == "column")
-    names = set(connection.execute(chosen).scalars()) | set(table.columns)
-    columns = [f"{name} {table.columns[name].description if name in table.columns else ''}" for name in sorted(names)]
-    owner = table.owner and f"{table.owner.team or ''} {table.owner.person or ''}"
-    document = {
-        "name": table.name,
-        "description": table.description,
-        "columns": " ".join(columns),
-        "tags": " ".join(table.tags),
-        "owner": owner or "",
-    }
-    document = {name: _folded(text) for name, text in document.items()}
-    connection.execute(sa.text("DELETE FROM documents WHERE rowid = :id"), {"id": table_id})
+def create(connection: sa.Connection) -> None:
+    """What the migration makes; in SQLite, where a catalog's past is looked at."""
+    connection.execute(sa.text(SQLITE))
+
+
+def index(connection: sa.Connection, tables: Mapping[int, FeatureTable]) -> None:
+    """Replaces the tables' documents."""
+    chosen = sa.select(facets.c.table_id, facets.c.value).where(
+        facets.c.table_id.in_(list(tables)), facets.c.kind == "column"
+    )
+    stored: dict[int, set[str]] = {}
+    for row in connection.execute(chosen):
+        stored.setdefault(row.table_id, set()).add(row.value)
+    documents = [{"id": id} | _document(table, stored.get(id, set())) for id, table in tables.items()]
+    connection.execute(sa.text("DELETE FROM documents WHERE rowid = :id"), [{"id": id} for id in tables])
     if connection.dialect.name == "sqlite":
         insert = (
             "INSERT INTO documents (rowid, name, description, columns, tags, owner)"
@@ -40,7 +45,20 @@ def index(connection: sa.Connection, table_id: int, table: FeatureTable) -> None
             " || setweight(to_tsvector('simple', :description || ' ' || :tags), 'B')"
             " || setweight(to_tsvector('simple', :columns), 'C') || setweight(to_tsvector('simple', :owner), 'D'))"
         )
-    connection.execute(sa.text(insert), {"id": table_id} | document)
+    connection.execute(sa.text(insert), documents)
+
+
+def _document(table: FeatureTable, stored: set[str]) -> dict[str, str]:
+    said = {name: column.description for name, column in table.columns.items()}
+    owner = table.owner and f"{table.owner.team or ''} {table.owner.person or ''}"
+    document = {
+        "name": table.name,
+        "description": table.description,
+        "columns": " ".join(f"{name} {said.get(name, '')}" for name in sorted({*stored, *said})),
+        "tags": " ".join(table.tags),
+        "owner": owner or "",
+    }
+    return {name: _folded(text) for name, text in document.items()}
 
 
 def matches(connection: sa.Connection, text: str) -> sa.Subquery | None:

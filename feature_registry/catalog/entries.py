@@ -7,7 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from feature_registry.catalog.schema import (
+    UNREGISTERED,
     datastacks,
+    events,
     feature_tables,
     lineage,
     manifests,
@@ -114,11 +116,16 @@ def places_of(connection: sa.Connection, location: str) -> list[tuple[str, str, 
 
 
 def next_revision(connection: sa.Connection, ref: TableRef) -> int:
+    """A number that was never given, not even to one that was unregistered."""
     wanted = named(ref) & versions.c.mat_version.is_not_distinct_from(number(ref))
     joined = versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
     chosen = sa.select(sa.func.max(versions.c.revision)).select_from(joined).where(wanted)
-    newest = connection.execute(chosen).scalar()
-    return 0 if newest is None else newest + 1
+    kept = connection.execute(chosen).scalar()
+    gone = connection.execute(
+        sa.select(events.c.details).where(UNREGISTERED, events.c.datastack == ref.datastack, events.c.name == ref.name)
+    ).scalars()
+    numbers = [details["revision"] for details in gone if details["mat_version"] == number(ref)]
+    return max(numbers if kept is None else [*numbers, kept], default=-1) + 1
 
 
 def revisions(connection: sa.Connection, ref: TableRef) -> tuple[Entry, ...]:

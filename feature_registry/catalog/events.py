@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from feature_registry.catalog.changes import Changes
 from feature_registry.catalog.derivation import derive
 from feature_registry.catalog.schema import events
 from feature_registry.model import Event
@@ -24,7 +25,7 @@ def record(
 ) -> Event:
     """Appends an event and derives the new state from it, both in the caller's transaction."""
     row = {
-        "at": datetime.now(UTC),
+        "at": _instant(connection),
         "by": by,
         "kind": kind,
         "datastack": datastack,
@@ -34,20 +35,35 @@ def record(
     }
     number = connection.execute(sa.insert(events).values(row).returning(events.c.number)).scalar_one()
     event = Event(number=number, **row)
-    derive(connection, event)
+    changes = Changes(connection)
+    derive(changes, [event])
+    changes.write()
     return event
 
 
-def history(connection: sa.Connection, datastack: str, name: str) -> tuple[Event, ...]:
+def _instant(connection: sa.Connection) -> datetime:
+    """One instant for all events of a transaction, so that the past never shows a half of it, and never before an
+    older event's: a clock that was set back waits here for its own time.
+    """
+    at: datetime | None = connection.get_execution_options().get("at")
+    if at is None:
+        before = connection.execute(sa.select(events.c.at).order_by(events.c.number.desc()).limit(1)).scalar()
+        at = max(datetime.now(UTC), before) if before else datetime.now(UTC)
+        connection.execution_options(at=at)  # of this connection, which serves this transaction only
+    return at
+
+
+def newest_at(connection: sa.Connection, instant: datetime) -> int:
+    """The number of the newest event up to an instant; 0 before the first."""
+    chosen = sa.select(events.c.number).where(events.c.at <= instant)
+    return connection.execute(chosen.order_by(events.c.at.desc(), events.c.number.desc()).limit(1)).scalar() or 0
+
+
+def history(connection: sa.Connection, datastack: str, name: str, as_of: datetime | None = None) -> tuple[Event, ...]:
     """All events of a table, oldest first."""
     chosen = sa.select(events).where(events.c.datastack == datastack, events.c.name == name)
+    chosen = chosen if as_of is None else chosen.where(events.c.at <= as_of)
     return tuple(Event(**row._mapping) for row in connection.execute(chosen.order_by(events.c.number)))
-
-
-def after(connection: sa.Connection, number: int, limit: int = 1000) -> tuple[Event, ...]:
-    """The events above a number, oldest first: who asks above the newest that they saw misses none."""
-    chosen = sa.select(events).where(events.c.number > number).order_by(events.c.number).limit(limit)
-    return tuple(Event(**row._mapping) for row in connection.execute(chosen))
 
 
 def following(connection: sa.Connection, number: int, limit: int) -> tuple[Event, ...]:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    literal_column,
     text,
 )
 
@@ -45,6 +46,8 @@ class Instant(TypeDecorator[datetime]):
 # SQLite numbers rows only in a column of type INTEGER.
 Number = BigInteger().with_variant(Integer, "sqlite")
 metadata = MetaData()
+# Dagster may keep its tables in the same database, and owns Alembic's usual `alembic_version`.
+VERSION_TABLE = "feature_registry_migration"
 
 events = Table(
     "events",
@@ -58,7 +61,17 @@ events = Table(
     Column("version_id", String),
     Column("details", JSON, nullable=False),
     Index("events_of_table", "datastack", "name", "number"),
+    Index("events_by_time", "at", "number"),
     sqlite_autoincrement=True,  # a number is never given twice
+)
+# Asked for at each registration, and there are few. A parameter would not let SQLite use its index.
+UNREGISTERED = events.c.kind == literal_column("'unregistered'")
+Index(
+    "events_unregistered",
+    events.c.datastack,
+    events.c.name,
+    sqlite_where=UNREGISTERED,
+    postgresql_where=UNREGISTERED,
 )
 
 datastacks = Table(

@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from feature_registry.catalog import Database
-from feature_registry.catalog.schema import metadata
+from feature_registry.catalog.schema import VERSION_TABLE, metadata
 from feature_registry.errors import Invalid
 from feature_registry_tests.contracts.catalog import CatalogContract
 
@@ -35,7 +35,8 @@ class TestPostgresql(CatalogContract):
 def test_the_migrations_make_what_the_schema_says(tmp_path: Path) -> None:
     opened = Database(f"sqlite:///{tmp_path / 'catalog.db'}")
     with opened.read() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        differences = compare_metadata(context, metadata)
     # The full-text index is SQLite's own, and spreads over tables of its own.
     own = [difference for difference in differences if not str(difference[-1]).startswith(("documents", "Index"))]
     assert [difference for difference in own if difference[0] != "remove_index"] == []

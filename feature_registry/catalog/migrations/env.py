@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from alembic import context
 
-from feature_registry.catalog.schema import metadata
+from feature_registry.catalog.schema import VERSION_TABLE, metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, transactional_ddl=False)
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transactional_ddl=False,
+    version_table=VERSION_TABLE,
+)
 context.run_migrations()

@@ -33,6 +33,15 @@ def _record() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("events_of_table", "events", ["datastack", "name", "number"])
+    op.create_index("events_by_time", "events", ["at", "number"])
+    unregistered = sa.text("kind = 'unregistered'")
+    op.create_index(
+        "events_unregistered",
+        "events",
+        ["datastack", "name"],
+        sqlite_where=unregistered,
+        postgresql_where=unregistered,
+    )
 
 
 def _derived() -> None:

@@ -1,0 +1,224 @@
+"""What events change of the current state: gathered in memory, then written at once, be it of one event or of all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from feature_registry.catalog.documents import index
+from feature_registry.catalog.schema import (
+    datastacks,
+    facets,
+    feature_tables,
+    lineage,
+    manifests,
+    mat_versions,
+    schemas,
+    versions,
+)
+from feature_registry.model import FeatureTable
+
+T = TypeVar("T")
+Row = dict[str, Any]
+Key = tuple[str, str]  # a table's datastack and name
+OBSERVED = ("column", "partition")  # the facets that come from a table's versions
+
+
+class Changes:
+    """Asks the database for what an event changes and no event before it made; `write` writes the rest."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        self.datastacks: dict[str, Row] = {}
+        self.mat_versions: dict[tuple[str, int], Row] = {}
+        self.bodies: dict[Key, Row] = {}  # of the tables that were described
+        self.touched: set[Key] = set()  # tables whose face may be another
+        self._added: dict[str, Row] = {}
+        self._table_of: dict[str, Key] = {}
+        self._parents: dict[str, list[Row]] = {}
+        self._seen: dict[Key, set[tuple[str, str]]] = {}  # observed facets
+        self._thinned: set[Key] = set()  # tables that lost a version
+
+    def body(self, key: Key) -> Row | None:
+        if key in self.bodies:
+            return self.bodies[key]
+        found: Row | None = self.connection.execute(sa.select(feature_tables.c.body).where(_named(key))).scalar()
+        return found
+
+    def add(self, key: Key, row: Row, parents: Iterable[Row], seen: Iterable[tuple[str, str]]) -> None:
+        """A new version's row without its `table_id`, its lineage, and the facets that were seen in it."""
+        self._added[row["id"]], self._table_of[row["id"]] = row, key
+        self._parents[row["id"]] = list(parents)
+        self._seen.setdefault(key, set()).update(seen)
+
+    def version(self, version_id: str, *names: str) -> Row:
+        """These columns of a version."""
+        if version_id in self._added:
+            return self._added[version_id]
+        chosen = sa.select(*(versions.c[name] for name in names)).where(versions.c.id == version_id)
+        return dict(self.connection.execute(chosen).one()._mapping)
+
+    def change(self, version_id: str, **values: Any) -> None:
+        if version_id in self._added:
+            self._added[version_id] |= values
+        else:
+            self.connection.execute(sa.update(versions).where(versions.c.id == version_id).values(values))
+
+    def remove(self, key: Key, version_id: str) -> None:
+        self.touched.add(key)
+        self._thinned.add(key)
+        if self._added.pop(version_id, None) is None:
+            for column in (lineage.c.version_id, manifests.c.version_id, versions.c.id):
+                self.connection.execute(sa.delete(column.table).where(column == version_id))
+        self._parents.pop(version_id, None)
+
+    def write(self) -> None:
+        _upsert(self.connection, datastacks, ("name",), list(self.datastacks.values()))
+        _upsert(self.connection, mat_versions, ("datastack", "mat_version"), list(self.mat_versions.values()))
+        tables = {key: FeatureTable.model_validate(body) for key, body in self.bodies.items()}
+        rows = [_table_row(table, self.bodies[key]) for key, table in tables.items()]
+        _upsert(self.connection, feature_tables, ("datastack", "name"), rows)
+        ids = self._ids()
+        added = [row | {"table_id": ids[self._table_of[id]]} for id, row in self._added.items()]
+        _insert(self.connection, versions, added)
+        _insert(self.connection, lineage, [row for rows in self._parents.values() for row in rows])
+        self._write_facets(ids, tables)
+        touched = {ids[key] for key in self.touched} | set(_tables_at(self.connection, self.mat_versions))
+        for some in chunks(touched):
+            _set_current(self.connection, some)
+            _set_face(self.connection, some)
+
+    def _ids(self) -> dict[Key, int]:
+        columns = (feature_tables.c.datastack, feature_tables.c.name, feature_tables.c.id)
+        ids: dict[Key, int] = {}
+        for some in chunks({*self.bodies, *self._seen, *self.touched}):
+            chosen = sa.select(*columns).where(sa.or_(*map(_named, some)))
+            ids |= {(row.datastack, row.name): row.id for row in self.connection.execute(chosen)}
+        return ids
+
+    def _write_facets(self, ids: dict[Key, int], tables: dict[Key, FeatureTable]) -> None:
+        """And the documents, of tables that were described or whose columns are others now."""
+        stale = {ids[key]: table for key, table in tables.items()}
+        for some in chunks(stale):
+            said = facets.c.kind.not_in(OBSERVED)
+            self.connection.execute(sa.delete(facets).where(facets.c.table_id.in_(some), said))
+        seen = dict(self._seen)
+        for key in self._thinned:
+            observed = facets.c.kind.in_(OBSERVED)
+            self.connection.execute(sa.delete(facets).where(facets.c.table_id == ids[key], observed))
+            seen[key] = set(_observed(self.connection, ids[key]))
+        for key in set(seen) - set(tables):
+            if key in self._thinned or not seen[key] <= _held(self.connection, ids[key]):
+                stale[ids[key]] = FeatureTable.model_validate(self.body(key))
+        wanted = {(ids[key], *facet) for key, found in seen.items() for facet in found}
+        wanted |= {(ids[key], *facet) for key, table in tables.items() for facet in _said(table)}
+        rows = [{"table_id": id, "kind": kind, "value": value} for id, kind, value in wanted]
+        _upsert(self.connection, facets, ("table_id", "kind", "value"), rows)
+        for some in chunks(stale):
+            index(self.connection, {id: stale[id] for id in some})
+
+
+def chunks(items: Iterable[T], size: int = 500) -> Iterator[list[T]]:
+    """Lists that fit into one statement's parameters."""
+    remaining = iter(items)
+    while some := list(islice(remaining, size)):
+        yield some
+
+
+def _named(key: Key) -> sa.ColumnElement[bool]:
+    return sa.and_(feature_tables.c.datastack == key[0], feature_tables.c.name == key[1])
+
+
+def _table_row(table: FeatureTable, body: Row) -> Row:
+    return {
+        "datastack": table.datastack,
+        "name": table.name,
+        "team": table.owner and table.owner.team,
+        "person": table.owner and table.owner.person,
+        "license": table.license,
+        "mutability": table.mutability,
+        "durability": table.durability,
+        "body": body,
+    }
+
+
+def _said(table: FeatureTable) -> Iterator[tuple[str, str]]:
+    """What people say that a table is found by."""
+    yield from (("tag", tag) for tag in table.tags)
+    yield from (("reference", target.rsplit(".", 1)[0]) for target in table.references.values())
+    yield from (("key", column) for column in table.key)
+    yield from (("unit", column.unit) for column in table.columns.values() if column.unit is not None)
+    yield from (("kind", column.kind.kind) for column in table.columns.values())
+    yield from (("hash", buckets.column) for buckets in table.hash_buckets)
+
+
+def _held(connection: sa.Connection, table_id: int) -> set[tuple[str, str]]:
+    chosen = sa.select(facets.c.kind, facets.c.value).where(facets.c.table_id == table_id, facets.c.kind.in_(OBSERVED))
+    return {(row.kind, row.value) for row in connection.execute(chosen)}
+
+
+def _observed(connection: sa.Connection, table_id: int) -> Iterator[tuple[str, str]]:
+    """What the versions that a table still has are found by."""
+    joined = versions.join(schemas, schemas.c.id == versions.c.schema_id)
+    chosen = sa.select(schemas.c.fields, versions.c.body).select_from(joined).where(versions.c.table_id == table_id)
+    for row in connection.execute(chosen):
+        yield from (("column", field["name"]) for field in row.fields)
+        yield from (("partition", name) for name in row.body["inspection"]["partition_columns"])
+
+
+def _tables_at(connection: sa.Connection, changed: Collection[tuple[str, int]]) -> Iterator[int]:
+    """The tables that have a version at one of these materialization versions."""
+    joined = versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
+    for some in chunks(changed):
+        at = sa.tuple_(feature_tables.c.datastack, versions.c.mat_version).in_(some)
+        chosen = sa.select(versions.c.table_id).select_from(joined).where(at).distinct()
+        yield from connection.execute(chosen).scalars()
+
+
+def _set_current(connection: sa.Connection, table_ids: list[int]) -> None:
+    """Of the revisions at one materialization version, readers get the newest published, else deprecated one."""
+    place = sa.func.row_number().over(
+        partition_by=(versions.c.table_id, versions.c.mat_version),
+        order_by=(versions.c.status != "published", versions.c.revision.desc()),
+    )
+    mine = versions.c.table_id.in_(table_ids)
+    ranked = sa.select(versions.c.id, place.label("place")).where(mine, versions.c.status != "draft").subquery()
+    best = versions.c.id.in_(sa.select(ranked.c.id).where(ranked.c.place == 1))
+    connection.execute(sa.update(versions).where(mine, versions.c.current != best).values(current=best))
+
+
+def _set_face(connection: sa.Connection, table_ids: list[int]) -> None:
+    """Latest is the highest valid, published materialization version; unversioned tables are their own face."""
+    table = feature_tables.alias()
+    at = sa.and_(mat_versions.c.datastack == table.c.datastack, mat_versions.c.mat_version == versions.c.mat_version)
+    best = (
+        sa.select(versions.c.id)
+        .select_from(versions.join(table, table.c.id == versions.c.table_id).outerjoin(mat_versions, at))
+        .where(table.c.id == feature_tables.c.id, versions.c.current, sa.func.coalesce(mat_versions.c.valid, sa.true()))
+        .order_by(versions.c.mat_version.is_(None), versions.c.status != "published", versions.c.mat_version.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    connection.execute(sa.update(feature_tables).where(feature_tables.c.id.in_(table_ids)).values(face_id=best))
+
+
+def _insert(connection: sa.Connection, table: sa.Table, rows: list[Row]) -> None:
+    if rows:
+        connection.execute(sa.insert(table), rows)
+
+
+def _upsert(connection: sa.Connection, table: sa.Table, keys: Sequence[str], rows: list[Row]) -> None:
+    if not rows:
+        return
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(table)
+    changes = {name: insert.excluded[name] for name in rows[0] if name not in keys}
+    if changes:
+        statement = insert.on_conflict_do_update(index_elements=keys, set_=changes)
+    else:
+        statement = insert.on_conflict_do_nothing()
+    connection.execute(statement, rows)
