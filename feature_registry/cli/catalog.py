@@ -130,9 +130,9 @@ def export(
     name: Annotated[str, typer.Argument(help="Which export, such as catalog_json.")],
     output: Annotated[Path | None, typer.Option(help="A file; unset: standard output.")] = None,
 ) -> None:
-    """The published catalog in another form."""
+    """The catalog, without drafts, in another form."""
     text = opened(context).export(name)
     if output is None:
         typer.echo(text)
     else:
-        output.write_text(text)
+        output.write_text(text, encoding="utf-8")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from feature_registry.errors import NotFound
-from feature_registry.model import Entry
+from feature_registry.model import Contents
 
-Export = Callable[[Sequence[Entry]], str]
+Export = Callable[[Contents], str]
 
 
 def names() -> list[str]:
@@ -20,7 +20,7 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Export:
-    """A function of the published entries to the export's text; equal entries give equal text."""
+    """A function of the catalog's contents, without drafts, to the export's text; equal contents give equal text."""
     if name not in names():
         raise NotFound("is no export", field="export", value=name, expected=names())
     export: Export = importlib.import_module(f"{__name__}.{name}").export

@@ -180,15 +180,8 @@ class Registry:
             return entries.materializations(connection, datastack)
 
     def export(self, name: str) -> str:
-        """The published catalog in the form of `exports/NAME.py`."""
-        found: list[Entry] = []
-        after: str | None = None
-        while True:
-            page = self.search(Search(status="published", limit=1000, after=after))
-            found += page.entries
-            after = page.next
-            if after is None:
-                return exports.get(name)(found)
+        """The catalog, without drafts, in the form of `exports/NAME.py`."""
+        return exports.get(name)(self.contents())
 
     def newest_event(self) -> int:
         """The number of the catalog's newest change."""
