@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 
 from feature_registry.catalog.schema import VERSION_TABLE
 from feature_registry.errors import Invalid, Unavailable
@@ -48,7 +48,7 @@ class Database:
     @contextmanager
     def read(self, snapshot: bool = False) -> Iterator[sa.Connection]:
         """A connection; with `snapshot`, all that it reads is of one instant, which SQLite's always is."""
-        with self.engine.connect() as connection:
+        with _translated(), self.engine.connect() as connection:
             if snapshot and not self.sqlite:
                 connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
@@ -56,13 +56,11 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that excludes every other writer, so that what it read stays true until it commits."""
-        try:
-            with self.engine.connect().execution_options(immediate=True) as connection, connection.begin():
-                if not self.sqlite:
-                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
-                yield connection
-        except OperationalError as busy:
-            raise Unavailable(f"the catalog's database refuses to write: {busy.orig}") from busy
+        immediate = self.engine.execution_options(immediate=True)
+        with _translated(), immediate.connect() as connection, connection.begin():
+            if not self.sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
+            yield connection
 
     @contextmanager
     def alone(self, work: str) -> Iterator[bool]:
@@ -85,9 +83,13 @@ class Database:
     def close(self) -> None:
         self.engine.dispose()
 
+    @staticmethod
+    def newest() -> str:
+        """The name of the last migration."""
+        return max(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
     def _migrate(self) -> None:
-        newest = max(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
-        if self._revision() == newest:
+        if self._revision() == self.newest():
             return
         from alembic import command
         from alembic.config import Config
@@ -103,6 +105,17 @@ class Database:
             if not sa.inspect(connection).has_table(VERSION_TABLE):
                 return None
             return connection.execute(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))).scalar()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The database's errors as the registry's; a full disk and a server that is gone are the same to the caller."""
+    try:
+        yield
+    except OperationalError as failure:
+        raise Unavailable(f"the catalog's database does not do it: {failure.orig}") from failure
+    except DataError as failure:
+        raise Invalid(f"holds what the catalog's database cannot: {failure.orig}") from failure
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from feature_registry.catalog import texts
 from feature_registry.catalog.changes import Changes
+from feature_registry.catalog.changes import Row as Row
 from feature_registry.catalog.derivation import derive
 from feature_registry.catalog.schema import events
 from feature_registry.model import Event
 
 
-def record(
-    connection: sa.Connection,
+def new(
     kind: str,
     *,
     by: str,
@@ -22,23 +24,30 @@ def record(
     name: str | None = None,
     version_id: str | None = None,
     details: dict[str, Any] | None = None,
-) -> Event:
-    """Appends an event and derives the new state from it, both in the caller's transaction."""
-    row = {
-        "at": _instant(connection),
-        "by": by,
-        "kind": kind,
-        "datastack": datastack,
-        "name": name,
-        "version_id": version_id,
-        "details": details or {},
-    }
-    number = connection.execute(sa.insert(events).values(row).returning(events.c.number)).scalar_one()
-    event = Event(number=number, **row)
-    changes = Changes(connection)
-    derive(changes, [event])
-    changes.write()
-    return event
+) -> Row:
+    """An event to record. Raises `Invalid` for a text that the catalog cannot keep."""
+    texts.check(details or {})
+    about = {"by": by, "kind": kind, "datastack": datastack, "name": name, "version_id": version_id}
+    return about | {"details": details or {}}
+
+
+def record(connection: sa.Connection, kind: str, **about: Any) -> None:
+    """Appends one event; the arguments are those of `new`."""
+    record_all(connection, [new(kind, **about)])
+
+
+def record_all(connection: sa.Connection, news: Sequence[Row]) -> None:
+    """Appends events and derives the new state from them, both in the caller's transaction. All at once: each takes
+    a third of the time that it takes alone.
+    """
+    if news:
+        at = _instant(connection)
+        rows = [{"at": at} | row for row in news]
+        appended = sa.insert(events).returning(events.c.number, sort_by_parameter_order=True)
+        numbers = connection.execute(appended, rows).scalars().all()
+        changes = Changes(connection)
+        derive(changes, [Event(number=number, **row) for number, row in zip(numbers, rows, strict=True)])
+        changes.write()
 
 
 def _instant(connection: sa.Connection) -> datetime:
@@ -70,6 +79,17 @@ def following(connection: sa.Connection, number: int, limit: int) -> tuple[Event
     """The events after a number, in the order of their commits."""
     chosen = sa.select(events).where(events.c.number > number).order_by(events.c.number).limit(limit)
     return tuple(Event(**row._mapping) for row in connection.execute(chosen))
+
+
+def names(
+    connection: sa.Connection, as_of: datetime | None, datastack: str | None = None, limit: int = 100
+) -> list[str]:
+    """The datastacks that were known, or the tables of one of them."""
+    column = events.c.datastack if datastack is None else events.c.name
+    chosen = sa.select(column).where(column.is_not(None)).distinct().order_by(column).limit(limit)
+    chosen = chosen if datastack is None else chosen.where(events.c.datastack == datastack)
+    chosen = chosen if as_of is None else chosen.where(events.c.at <= as_of)
+    return list(connection.execute(chosen).scalars())
 
 
 def newest(connection: sa.Connection) -> int:
