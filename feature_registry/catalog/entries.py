@@ -17,6 +17,7 @@ from feature_registry.catalog.schema import (
     schemas,
     versions,
 )
+from feature_registry.location import Location
 from feature_registry.model import (
     Datastack,
     Entry,
@@ -107,6 +108,13 @@ def at_place(connection: sa.Connection, ref: TableRef, seen: Inspection) -> Entr
     return _first(connection, same & place, versions.c.revision.desc())
 
 
+def below(connection: sa.Connection, location: Location) -> tuple[Entry, ...]:
+    """All versions at a location or below it, whatever their status."""
+    inside = versions.c.location.startswith(f"{location.removesuffix('/')}/", autoescape=True)
+    chosen = sa.select(*SELECTED).select_from(JOINED).where((versions.c.location == str(location)) | inside)
+    return tuple(map(entry_of, connection.execute(chosen.order_by(versions.c.location, versions.c.revision))))
+
+
 def places_of(connection: sa.Connection, location: str) -> list[tuple[str, str, int | None]]:
     """(datastack, name, mat_version) of all that is registered at a location."""
     chosen = sa.select(feature_tables.c.datastack, feature_tables.c.name, versions.c.mat_version)
@@ -149,9 +157,10 @@ def versions_of(connection: sa.Connection, ref: TableRef, person: str) -> list[i
     return list(connection.execute(chosen.order_by(versions.c.mat_version)).scalars())
 
 
-def names(connection: sa.Connection, datastack: str, limit: int = 100) -> list[str]:
-    chosen = sa.select(feature_tables.c.name).where(feature_tables.c.datastack == datastack)
-    return list(connection.execute(chosen.order_by(feature_tables.c.name).limit(limit)).scalars())
+def is_bare(connection: sa.Connection, ref: TableRef) -> bool:
+    """Whether the table is known, and has no version."""
+    none = ~sa.exists().where(versions.c.table_id == feature_tables.c.id)
+    return connection.execute(sa.select(feature_tables.c.id).where(named(ref), none)).first() is not None
 
 
 def children(connection: sa.Connection, parent_table: str) -> list[tuple[str, str]]:
@@ -160,9 +169,19 @@ def children(connection: sa.Connection, parent_table: str) -> list[tuple[str, st
     return [(row.version_id, row.parent) for row in connection.execute(chosen)]
 
 
+def has_datastack(connection: sa.Connection, name: str) -> bool:
+    return connection.execute(sa.select(sa.true()).where(datastacks.c.name == name)).scalar() is not None
+
+
 def all_datastacks(connection: sa.Connection) -> tuple[Datastack, ...]:
     chosen = sa.select(datastacks.c.body).order_by(datastacks.c.name)
     return tuple(Datastack.model_validate(body) for body in connection.execute(chosen).scalars())
+
+
+def materialization(connection: sa.Connection, datastack: str, mat_version: int) -> MaterializationVersion | None:
+    wanted = sa.and_(mat_versions.c.datastack == datastack, mat_versions.c.mat_version == mat_version)
+    body = connection.execute(sa.select(mat_versions.c.body).where(wanted)).scalar()
+    return None if body is None else MaterializationVersion.model_validate(body)
 
 
 def materializations(connection: sa.Connection, datastack: str) -> tuple[MaterializationVersion, ...]:
@@ -173,13 +192,16 @@ def materializations(connection: sa.Connection, datastack: str) -> tuple[Materia
 
 def keep_schema(connection: sa.Connection, schema_id: str, fields: list[Any], arrow_schema: str) -> None:
     """Schemas are named by their content's hash, so equal ones are kept once."""
-    held = connection.execute(sa.select(schemas.c.id).where(schemas.c.id == schema_id)).scalar()
-    if held is None:
+    if connection.execute(sa.select(sa.true()).where(schemas.c.id == schema_id)).scalar() is None:
         connection.execute(sa.insert(schemas).values(id=schema_id, fields=fields, arrow_schema=arrow_schema))
 
 
 def keep_manifest(connection: sa.Connection, version_id: str, content: bytes) -> None:
     connection.execute(sa.insert(manifests).values(version_id=version_id, content=content))
+
+
+def replace_manifest(connection: sa.Connection, version_id: str, content: bytes) -> None:
+    connection.execute(sa.update(manifests).where(manifests.c.version_id == version_id).values(content=content))
 
 
 def manifest(connection: sa.Connection, version_id: str) -> bytes | None:

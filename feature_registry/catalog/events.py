@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from feature_registry.catalog import texts
 from feature_registry.catalog.changes import Changes
-from feature_registry.catalog.changes import Row as Row
 from feature_registry.catalog.derivation import derive
 from feature_registry.catalog.schema import events
 from feature_registry.model import Event
+
+Row = dict[str, Any]
 
 
 def new(

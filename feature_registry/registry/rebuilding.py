@@ -23,6 +23,7 @@ from feature_registry.model import (
     TableRef,
     TableVersion,
 )
+from feature_registry.registry import manifests
 from feature_registry.registry import registration as registering
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _take_over(
         if known is None:
             _restore(registry, connection, table, _with_check(version, why_not), manifest, ours)
         elif manifest is not None:
-            registering.supply_manifest(registry, connection, known.version, manifest)
+            registering.supply_manifest(registry, connection, known.version, manifests.encode(manifest))
         return registry.entry(connection, version.id if known is None else known.version.id), known is None
 
 

@@ -59,26 +59,32 @@ def preview(registry: Registry, registration: Registration) -> Report:
 
 def register(registry: Registry, registration: Registration) -> Report:
     """Inspects first, which may take long, then writes everything in one transaction."""
-    inspected = inspect(registry, registration)
+    return write(registry, registration, inspect(registry, registration))
+
+
+def write(registry: Registry, registration: Registration, inspected: Inspected) -> Report:
+    """All that waits for nobody is done before the transaction, which keeps every other writer out."""
+    files, schema_id = manifests.encode(inspected.manifest), manifests.schema_id(inspected.inspection)
     with registry.database.write() as connection:
         candidate = _candidate(registry, connection, registration, inspected)
-        _describe(registry, connection, candidate)
+        news = _said(registry, connection, candidate)
         version = candidate.existing.version if candidate.existing else candidate.version
         if candidate.existing is None:
-            _write(registry, connection, candidate)
+            _check_lineage(registry, connection, version)
+            news.append(new_version(connection, version, schema_id, files))
         else:
-            supply_manifest(registry, connection, version, candidate.manifest)
+            supply_manifest(registry, connection, version, files)
         if registration.publish and version.status == "draft":
-            publish_checked(registry, connection, candidate.table, version)
-        entry = entries.by_id(connection, version.id)
-    assert entry is not None
+            news += _published(registry, candidate.table, version)
+        events.record_all(connection, news)
+        entry = registry.entry(connection, version.id)
     return Report(entry=entry, created=candidate.existing is None, checks=entry.version.checks)
 
 
 def inspect(registry: Registry, registration: Registration) -> Inspected:
     """What is at the location. Raises before anything is read that the caller may not name."""
+    store = registry.store(registration.location)  # or there is no storage for it
     policy.check_place(registration.location, registry.prefixes)
-    store = registry.store(registration.location)
     layout = _format(store, registration)
     inspected = layout.inspect(store, registration.location, registration.snapshot)
     unknown = set(registration.logical_types) - {field.name for field in inspected.inspection.fields}
@@ -170,40 +176,46 @@ def _candidate(
     return Candidate(table, version, inspected.manifest, changes, existing)
 
 
-def _describe(registry: Registry, connection: Connection, candidate: Candidate) -> None:
-    """Records the datastack if it is new, and the metadata where it changes something."""
-    datastack, name = candidate.table.datastack, candidate.table.name
-    if datastack not in {known.name for known in entries.all_datastacks(connection)}:
+def _said(registry: Registry, connection: Connection, candidate: Candidate) -> list[events.Row]:
+    """The datastack if it is new, and the metadata where it changes something."""
+    by, datastack, name = registry.person.name, candidate.table.datastack, candidate.table.name
+    news = []
+    if not entries.has_datastack(connection, datastack):
         body = Datastack(name=datastack).model_dump(mode="json")
-        events.record(connection, "datastack", by=registry.person.name, datastack=datastack, details=body)
+        news.append(events.new("datastack", by=by, datastack=datastack, details=body))
     if candidate.changes:
         details = jsonable(candidate.changes)
-        events.record(connection, "described", by=registry.person.name, datastack=datastack, name=name, details=details)
+        news.append(events.new("described", by=by, datastack=datastack, name=name, details=details))
+    return news
 
 
-def _write(registry: Registry, connection: Connection, candidate: Candidate) -> None:
-    version = candidate.version
+def _check_lineage(registry: Registry, connection: Connection, version: TableVersion) -> None:
     for ref in version.derived_from:
         TableRef.parse(ref)
     lineage.check_acyclic(
         str(version.ref), version.derived_from, lambda ref: registry.parents(connection, TableRef.parse(ref))
     )
-    record_version(connection, version, candidate.manifest)
 
 
 def record_version(connection: Connection, version: TableVersion, manifest: pa.Table | None, **details: Any) -> None:
     """Records a version as it is said, with its schema and, where its files were seen, their manifest."""
+    files = None if manifest is None else manifests.encode(manifest)
+    event = new_version(connection, version, manifests.schema_id(version.inspection), files, **details)
+    events.record_all(connection, [event])
+
+
+def new_version(
+    connection: Connection, version: TableVersion, schema_id: str, files: bytes | None, **details: Any
+) -> events.Row:
+    """The event of a version, whose schema and manifest are kept."""
     inspection = version.inspection
-    schema_id = manifests.schema_id(inspection)
-    fields = [field.model_dump() for field in inspection.fields]
-    entries.keep_schema(connection, schema_id, fields, inspection.arrow_schema)
-    if manifest is not None:
-        entries.keep_manifest(connection, version.id, manifests.encode(manifest))
+    entries.keep_schema(connection, schema_id, jsonable(inspection.fields), inspection.arrow_schema)
+    if files is not None:
+        entries.keep_manifest(connection, version.id, files)
     body = version.model_dump(
         mode="json", exclude={"status": True, "checks": True, "inspection": {"fields", "arrow_schema"}}
     )
-    events.record(
-        connection,
+    return events.new(
         "registered",
         by=version.created_by,
         datastack=version.datastack,
@@ -219,10 +231,10 @@ def record_version(connection: Connection, version: TableVersion, manifest: pa.T
     )
 
 
-def supply_manifest(registry: Registry, connection: Connection, version: TableVersion, manifest: pa.Table) -> None:
+def supply_manifest(registry: Registry, connection: Connection, version: TableVersion, files: bytes) -> None:
     """For a version whose files were not found when the catalog was rebuilt."""
     if entries.manifest(connection, version.id) is None:
-        entries.keep_manifest(connection, version.id, manifests.encode(manifest))
+        entries.keep_manifest(connection, version.id, files)
         found = CheckResult(name="manifest", outcome="passed", blocking=True, message="the files were found again")
         events.record(connection, "checked", **_about(registry, version), details={"checks": jsonable([found])})
 
@@ -237,16 +249,17 @@ def record_checks(registry: Registry, version_id: str, checks: tuple[CheckResult
             events.record(connection, "checked", **by_version, details={"checks": jsonable(checks)})
             entry = registry.entry(connection, version_id)
         if publish and entry.version.status == "draft" and not policy.missing_to_publish(entry.table):
-            publish_checked(registry, connection, entry.table, entry.version)
+            events.record_all(connection, _published(registry, entry.table, entry.version))
             entry = registry.entry(connection, version_id)
     return entry
 
 
-def publish_checked(registry: Registry, connection: Connection, table: FeatureTable, version: TableVersion) -> None:
-    """Publishes unless a blocking check failed; then it stays a draft, and says so by its checks."""
-    if not any(check.blocking and check.outcome == "failed" for check in version.checks):
-        policy.check_publishable(table, version)
-        events.record(connection, "published", **_about(registry, version))
+def _published(registry: Registry, table: FeatureTable, version: TableVersion) -> list[events.Row]:
+    """Nothing if a blocking check failed; then it stays a draft, and says so by its checks."""
+    if any(check.blocking and check.outcome == "failed" for check in version.checks):
+        return []
+    policy.check_publishable(table, version)
+    return [events.new("published", **_about(registry, version))]
 
 
 def change_status(registry: Registry, entry: Entry, kind: str, details: dict[str, Any]) -> Entry:

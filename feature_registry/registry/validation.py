@@ -20,7 +20,7 @@ def validate(
     yield schema(table, inspection)
     yield _location(connection, registration)
     if registration.mat_version is not None:
-        yield _mat_version(connection, registration)
+        yield _mat_version(connection, registration.datastack, registration.mat_version)
 
 
 def schema(table: FeatureTable, inspection: Inspection) -> CheckResult:
@@ -68,11 +68,11 @@ def _location(connection: Connection, registration: Registration) -> CheckResult
     return CheckResult(name="location", outcome="warned", message=message, details={"tables": names})
 
 
-def _mat_version(connection: Connection, registration: Registration) -> CheckResult:
-    known = {each.mat_version: each for each in entries.materializations(connection, registration.datastack)}
-    wanted = known.get(registration.mat_version or 0)
+def _mat_version(connection: Connection, datastack: str, mat_version: int) -> CheckResult:
+    wanted = entries.materialization(connection, datastack, mat_version)
     if wanted is None:
-        message = f"{registration.mat_version} is not known here; known: {sorted(known) or 'none'}"
+        known = [each.mat_version for each in entries.materializations(connection, datastack)]
+        message = f"{mat_version} is not known here; known: {known or 'none'}"
         return CheckResult(name="mat_version", outcome="warned", message=message)
     if not wanted.valid:
         return CheckResult(name="mat_version", outcome="warned", message=f"{wanted.mat_version} is not valid")
