@@ -12,16 +12,16 @@ from pydantic_core import CoreSchema, core_schema
 
 from feature_registry.errors import Invalid
 
-_SCHEMES = {"s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gs", "gcs": "gs", "file": "file"}
+_SPELLED = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}  # other names of a scheme
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 class Location(str):
-    """`gs://bucket/key`, `s3://bucket/key` or `file:///path`; a bare path is a file.
+    """`gs://bucket/key`, `s3://bucket/key` or `file:///path`; a bare path is a file. Which schemes there are, `storage` says.
 
     Keys of buckets are literal; the path of a `file://` is percent-encoded (RFC 8089). There is no trailing slash, no
-    empty and no `.` segment. Raises `Invalid` for another scheme, a `..` segment, a NUL, or credentials in the URI,
-    which are never repeated in the message.
+    empty and no `.` segment. Raises `Invalid` for a `..` segment, a NUL, or credentials in the URI, which are never
+    repeated in the message.
     """
 
     __slots__ = ()
@@ -92,12 +92,10 @@ def _normalised(text: str) -> str:
             raise Invalid("is empty", field="location", value=text, expected="a URI or a path")
         # Whoever gives a bare path is in this process, where '..' is a path like any other.
         return "file://" + quote(_segments(os.path.abspath(text), text))  # noqa: PTH100 - resolve() follows links
-    scheme = _SCHEMES.get(found.group(1).lower())
+    scheme = _SPELLED.get(found.group(1).lower(), found.group(1).lower())
     rest = text[found.end() :]
     if "@" in rest.split("/", 1)[0]:
         raise Invalid("holds credentials", field="location", value="(not shown)", expected="a URI without them")
-    if scheme is None:
-        raise Invalid("has a scheme of no storage", field="location", value=text, expected="gs://, s3:// or file://")
     if scheme == "file":
         host = urlsplit(text).netloc
         if host not in ("", "localhost"):

@@ -41,7 +41,7 @@ def test_two_spellings_of_one_place_are_one(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "http://host/a", "ftp://a", "s3://", "s3:///key", "s3://b/../a", "gs://b/a/..", "file:///a/../b",
+        "", "s3://", "s3:///key", "s3://b/../a", "gs://b/a/..", "file:///a/../b",
         "file:///a/%2e%2e/b", "file://host/a", "file:///a%00b", "gs://b/a\0",
     ],
 )  # fmt: skip
@@ -115,4 +115,4 @@ def test_in_models() -> None:
     assert adapter.dump_json(Location("s3://b/a")) == b'"s3://b/a"'
     assert type(adapter.validate_json('"gcs://b/a"')) is Location
     with pytest.raises(ValidationError):
-        adapter.validate_python("http://b/a")
+        adapter.validate_python("s3://b/../a")
