@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from feature_registry import exports, formats, lineage, policy
 from feature_registry.catalog import Connection, Database, entries, events, grants
+from feature_registry.catalog.backup import backup, restore
 from feature_registry.catalog.contents import contents
+from feature_registry.catalog.past import Past
 from feature_registry.catalog.search import search
 from feature_registry.errors import Invalid, NotFound
 from feature_registry.location import Location
@@ -36,7 +40,7 @@ from feature_registry.model import (
     TableRef,
     TableVersion,
 )
-from feature_registry.registry import rebuilding
+from feature_registry.registry import moving, rebuilding
 from feature_registry.registry import registration as registering
 from feature_registry.registry.access import Access
 from feature_registry.settings import Settings
@@ -57,6 +61,7 @@ class Registry:
         self.person = person or Person(name=self.settings.person)
         self.prefixes: tuple[Location, ...] | None = None
         self.database = Database(self.settings.database_url)
+        self.past = Past(self.database)
         self.access = Access(self.settings, self.database, self.store)
         self._stores: dict[str, Store] = {}
 
@@ -105,6 +110,20 @@ class Registry:
             raise Invalid(first["msg"], field=name, value=first["input"]) from None
         return self.describe(table)
 
+    def unregister(self, table: str, force: bool = False) -> Entry:
+        """Forgets a table version and answers what it was; its data stay, and so do the table's metadata and history.
+
+        Raises `Conflict` if others were derived from it, unless forced.
+        """
+        return moving.unregister(self, table, force)
+
+    def relocate(self, old: Location, new: Location, dry_run: bool = False) -> tuple[Entry, ...]:
+        """Follows data that were copied: all versions at or below the old location are at the new one from now on.
+
+        Answers them as they are then. Raises `Conflict`, and changes nothing, if one of them is not the same there.
+        """
+        return moving.relocate(self, old, new, dry_run)
+
     def record_datastack(self, datastack: Datastack) -> None:
         with self.database.write() as connection:
             if datastack not in entries.all_datastacks(connection):
@@ -132,41 +151,54 @@ class Registry:
         """Adds the table versions that the catalog lacks, as they were, and answers those."""
         return rebuilding.rebuild(self, contents)
 
+    def backup(self, file: Path) -> dict[str, int]:
+        """Writes the whole catalog into a new SQLite file, and answers its rows a table."""
+        return backup(self.database, file)
+
+    def restore(self, file: Path) -> dict[str, int]:
+        """Fills this catalog, which must be empty, with all that a backup holds."""
+        return restore(self.database, file)
+
     # ----------------------------------------------------------------------------------------------------- find
 
-    def describe(self, table: str) -> Entry:
-        """The entry of a reference. Raises `NotFound`, and says what exists."""
+    def describe(self, table: str, as_of: datetime | None = None) -> Entry:
+        """The entry of a reference, as it was at an instant. Raises `NotFound`, and says what exists."""
         ref = TableRef.parse(table)
-        with self.database.read() as connection:
+        with self.past.read(as_of, ref.datastack, ref.name) as connection:
             entry = entries.find(connection, ref, self.person.name)
             if entry is None:
-                raise self._not_found(connection, ref)
+                raise self.not_found(connection, ref, as_of)
         if entry.version.status == "deprecated":
             successor = f"; its successor is {entry.table.superseded_by}" if entry.table.superseded_by else ""
             entry = entry.model_copy(update={"warnings": (f"{entry.ref} is deprecated{successor}",)})
         return entry
 
     def search(self, wanted: Search) -> Found:
-        with self.database.read() as connection:
+        with self.past.read(wanted.as_of, wanted.datastack, wanted.datastack and wanted.name) as connection:
             return search(connection, wanted, self.person.name)
 
-    def history(self, table: str) -> tuple[Event, ...]:
-        entry = self.describe(table)
+    def history(self, table: str, as_of: datetime | None = None) -> tuple[Event, ...]:
+        """All events of a table up to an instant, oldest first, even when no version of it is left."""
+        ref = TableRef.parse(table)
+        with self.past.read(as_of, ref.datastack, ref.name) as connection:
+            seen = entries.find(connection, ref, self.person.name) is not None
+            if not seen and not entries.is_bare(connection, ref):
+                raise self.not_found(connection, ref, as_of)
         with self.database.read() as connection:
-            return events.history(connection, entry.table.datastack, entry.table.name)
+            return events.history(connection, ref.datastack, ref.name, as_of)
 
-    def lineage(self, table: str) -> Lineage:
+    def lineage(self, table: str, as_of: datetime | None = None) -> Lineage:
         """What the table version was derived from, and what was derived from it, nearest first."""
-        start = str(self.describe(table).ref)
-        with self.database.read() as connection:
+        start = str(self.describe(table, as_of).ref)
+        with self.past.read(as_of) as connection:
             up = lineage.walk(start, lambda ref: self.parents(connection, TableRef.parse(ref)))
             down = lineage.walk(start, lambda ref: self.children(connection, TableRef.parse(ref)))
         return Lineage(table=start, upstream=up, downstream=down)
 
-    def resolve(self, table: str) -> Entry:
+    def resolve(self, table: str, as_of: datetime | None = None) -> Entry:
         """Follows `superseded_by` from table to table to the newest."""
-        chain = lineage.newest(table, lambda ref: self.describe(ref).table.superseded_by)
-        return self.describe(chain[-1])
+        chain = lineage.newest(table, lambda ref: self.describe(ref, as_of).table.superseded_by)
+        return self.describe(chain[-1], as_of)
 
     def datastacks(self) -> tuple[Datastack, ...]:
         with self.database.read() as connection:
@@ -265,13 +297,17 @@ class Registry:
                 return draft
         return self.describe(table)
 
-    def _not_found(self, connection: Connection, ref: TableRef) -> NotFound:
-        known = [each.name for each in entries.all_datastacks(connection)]
-        if ref.datastack not in known:
-            return NotFound("is no datastack here", field="datastack", value=ref.datastack, expected=known)
-        seen = entries.versions_of(connection, ref, self.person.name)
-        if not seen:
-            tables = entries.names(connection, ref.datastack)
-            return NotFound("is no table of this datastack", field="table", value=ref.name, expected=tables)
+    def not_found(self, connection: Connection, ref: TableRef, as_of: datetime | None = None) -> NotFound:
+        """The error that says what exists, or existed: a past state knows its table only, so its names are asked of
+        the record.
+        """
+        with self.database.read() as record:
+            known = events.names(record, as_of)
+            if ref.datastack not in known:
+                return NotFound("is no datastack here", field="datastack", value=ref.datastack, expected=known)
+            seen = entries.versions_of(connection, ref, self.person.name)
+            if not seen:
+                tables = events.names(record, as_of, ref.datastack)
+                return NotFound("is no table of this datastack", field="table", value=ref.name, expected=tables)
         spelled = ["unversioned" if each is None else each for each in seen]
         return NotFound(f"{ref.datastack}/{ref.name} has none", field="mat_version", value=str(ref), expected=spelled)

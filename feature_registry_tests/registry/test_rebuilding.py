@@ -3,96 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from feature_registry.errors import Invalid, NotFound
-from feature_registry.model import (
-    CheckResult,
-    Contents,
-    Datastack,
-    MaterializationVersion,
-    Person,
-    PlanRequest,
-    Registration,
-    Report,
-    Search,
-)
+from feature_registry.model import Contents, Datastack, PlanRequest
 from feature_registry.registry import Registry, rebuilding
-from feature_registry.settings import Settings
+from feature_registry_tests.registry.filled import fill, kinds, register, state, write
 
-SAID = {"description": "Synapses.", "owner": "team", "tags": ["synapse"]}
 Open = Callable[[], Registry]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    """Opens an empty catalog, a new one each time."""
-    opened: list[Registry] = []
-
-    def open() -> Registry:
-        url = f"sqlite:///{tmp_path / f'catalog{len(opened)}.db'}"
-        if request.param == "postgresql":
-            url = request.getfixturevalue("postgresqls")()
-        opened.append(Registry(Settings(home=tmp_path / "home", database=url)))
-        return opened[-1]
-
-    yield open
-    for each in opened:
-        each.close()
-
-
-def write(place: Path, *ids: int) -> Path:
-    place.mkdir(parents=True, exist_ok=True)
-    pl.DataFrame({"id": ids, "size": [1.5] * len(ids)}).write_parquet(place / f"{ids[0]}.parquet")
-    return place
-
-
-def register(
-    registry: Registry, place: Path, name: str = "synapses", mat_version: int | None = 7, **said: Any
-) -> Report:
-    fields = {"datastack": "d", "name": name, "mat_version": mat_version, "publish": True} | SAID | said
-    return registry.register(Registration(location=place, **fields))
-
-
-def fill(registry: Registry, data: Path) -> None:
-    """Revisions, an unversioned table, a deprecated one, lineage, checks, a draft, an edit."""
-    registry.record_datastack(Datastack(name="d", aligned_volume="v"))
-    at = datetime(2024, 1, 1, tzinfo=UTC)
-    registry.record_versions(MaterializationVersion(datastack="d", mat_version=each, time_stamp=at) for each in (7, 8))
-    register(registry, write(data / "a", 1, 2))
-    register(registry, write(data / "b", 3), "spines", derived_from=["d/synapses@7.0"], producer={"run_id": "run"})
-    delta = data / "delta"
-    pl.DataFrame({"id": [1, 2, 3]}).write_delta(delta)
-    register(registry, delta, mat_version=None, name="cells")
-    pl.DataFrame({"id": [4]}).write_delta(delta, mode="append")  # the registered snapshot is an older one
-    report = register(registry, write(data / "c", 5))
-    registry.record_checks(report.entry.version.id, [CheckResult(name="key", outcome="passed", blocking=True)])
-    register(registry.acting(Person(name="bob")), write(data / "e", 6), mat_version=8, tags=["other"])
-    registry.deprecate("d/spines@7", "outdated", "d/synapses")
-    register(registry, write(data / "f", 9), mat_version=8, publish=False)
-    registry.edit("d/synapses", {"license": "CC-BY-4.0"})
-
-
-def state(registry: Registry) -> dict[str, Any]:
-    """What people see of it."""
-    entries = {str(each.ref): each for each in registry.contents().entries}
-    return {
-        "contents": registry.contents(),
-        "described": [registry.describe(ref) for ref in ("d/synapses", "d/synapses@7", "d/spines@7", *entries)],
-        "found": [registry.search(Search(text=text)).entries for text in ("", "synapse", "size", "team")],
-        "lineage": {ref: registry.lineage(ref) for ref in entries},
-        "plans": {ref: registry.plan(PlanRequest(table=ref, dry_run=True)).files for ref in entries},
-    }
-
-
-def kinds(registry: Registry, table: str) -> list[str]:
-    return [event.kind for event in registry.history(table)]
+def fresh(request: pytest.FixtureRequest, catalogs: Callable[[str], Registry]) -> Open:
+    return lambda: catalogs(request.param)
 
 
 def test_all_that_was_published_comes_back(fresh: Open, tmp_path: Path) -> None:

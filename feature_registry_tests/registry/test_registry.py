@@ -298,6 +298,21 @@ def test_the_plan_that_crosses_the_budget_is_refused_and_reserves_nothing(tmp_pa
     registry.close()
 
 
+def test_a_plan_that_is_asked_for_twice_by_one_name_reserves_once(tmp_path: Path, folder: Path) -> None:
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    registry = Registry(Settings(home=tmp_path / "home", budget_bytes=size))
+    register(registry, folder)
+    request = PlanRequest(table="d/synapses", grant="0123456789" * 2)
+    first, again = registry.plan(request), registry.plan(request)
+    assert (again.grant, again.files) == (first.grant, first.files)
+    assert again.cost.budget_left == 0
+    for other in (registry.acting(Person(name="bob")), registry):
+        asked = request if other is not registry else request.model_copy(update={"mode": "urls"})
+        with pytest.raises(Conflict, match="another grant"):
+            other.plan(asked)
+    registry.close()
+
+
 def test_a_draft_is_planned_by_its_maker_only(registry: Registry, folder: Path) -> None:
     register(registry, folder, publish=False)
     assert registry.plan(PlanRequest(table="d/synapses@7")).cost.rows == 100
