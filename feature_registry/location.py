@@ -17,11 +17,11 @@ _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 class Location(str):
-    """`gs://bucket/key`, `s3://bucket/key` or `file:///path`; a bare path is a file. Which schemes there are, `storage` says.
+    """`gs://bucket/key`, `s3://bucket/key` or `file:///path`; a bare path is a file.
 
-    Keys of buckets are literal; the path of a `file://` is percent-encoded (RFC 8089). There is no trailing slash, no
-    empty and no `.` segment. Raises `Invalid` for a `..` segment, a NUL, or credentials in the URI, which are never
-    repeated in the message.
+    The room `storage` says which schemes there are. Keys of buckets are literal; the path of a `file://` is
+    percent-encoded (RFC 8089). There is no trailing slash, no empty and no `.` segment. Raises `Invalid` for a `..`
+    segment, a NUL, or credentials in the URI, which are never repeated in the message.
     """
 
     __slots__ = ()
