@@ -20,40 +20,22 @@ import typer
 from feature_registry.errors import Unavailable
 from feature_registry.settings import Settings
 
-FILE_LOG = "file_server.log"
 STARTED_WITHIN = 60  # seconds
 STOPPED_WITHIN = 20
 
 
 def run(settings: Settings, dagster: bool) -> int:
     """Runs until SIGINT or SIGTERM (exit code 0), or until one of them ends by itself (1)."""
-    try:
-        import uvicorn
-
-        from feature_registry.api import create_app
-        from feature_registry.registry import Registry
-        from feature_registry.storage.file.server import create_app as create_file_app
-    except ModuleNotFoundError as missing:
-        raise ImportError(f"`up` needs {missing.name!r}: pip install 'feature-registry[server]'") from missing
     for needed in ("dagster", "dagster_webserver") if dagster else ():
         if find_spec(needed) is None:
             raise ImportError(f"`up --dagster` needs {needed!r}: pip install 'feature-registry[pipeline]'")
     stop = threading.Event()
     with ExitStack() as stack:
         stack.enter_context(_signals(stop))
-        api = stack.enter_context(_bound(settings.host, settings.port, "port"))
-        files = stack.enter_context(_bound(settings.host, settings.file_port, "file_port"))
-        settings = _with_ports(settings, api.getsockname()[1], files.getsockname()[1])
         if dagster:
             with _bound(settings.host, settings.dagster_port, "dagster_port"):
                 pass  # free now; Dagster itself would say so only after many seconds
-        settings.home.mkdir(parents=True, exist_ok=True)
-        registry = Registry(settings)
-        stack.callback(registry.close)
-        parts = [
-            stack.enter_context(_served(uvicorn, create_app(registry), api)),
-            stack.enter_context(_served(uvicorn, create_file_app(settings, settings.home / FILE_LOG), files)),
-        ]
+        settings, parts = stack.enter_context(serving(settings))
         child = stack.enter_context(_dagster(settings)) if dagster else None
         _announce(settings, dagster)
         while not stop.wait(0.2):
@@ -62,6 +44,35 @@ def run(settings: Settings, dagster: bool) -> int:
                 return 1
         typer.echo("stopping", err=True)
     return 0
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[tuple[Settings, list[threading.Thread]]]:
+    """The API and the file server at work, each in a thread; the settings have the ports that were really got."""
+    try:
+        import uvicorn
+
+        from feature_registry.api import create_app
+        from feature_registry.registry import Registry
+        from feature_registry.storage.file.server import create_app as create_file_app
+    except ModuleNotFoundError as missing:
+        raise ImportError(f"`up` needs {missing.name!r}: pip install 'feature-registry[server]'") from missing
+    with ExitStack() as stack:
+        api = stack.enter_context(_bound(settings.host, settings.port, "port"))
+        files = stack.enter_context(_bound(settings.host, settings.file_port, "file_port"))
+        ports = {"port": api.getsockname()[1], "file_port": files.getsockname()[1]}
+        settings = settings.model_copy(update=ports)
+        settings.home.mkdir(parents=True, exist_ok=True)
+        registry = Registry(settings)
+        stack.callback(registry.close)
+        file_app = create_file_app(settings, file_log(settings))
+        served = [(create_app(registry), api), (file_app, files)]
+        yield settings, [stack.enter_context(_served(uvicorn, app, listener)) for app, listener in served]
+
+
+def file_log(settings: Settings) -> Path:
+    """Where the file server writes a line for each request."""
+    return settings.home / "file_server.log"
 
 
 def _announce(settings: Settings, dagster: bool) -> None:
@@ -96,11 +107,6 @@ def _bound(host: str, port: int, field: str) -> Iterator[socket.socket]:
             option = f"another --{field.replace('_', '-')}"
             raise Unavailable(f"cannot be used: {taken.strerror}", field=field, value=port, expected=option) from None
         yield listener
-
-
-def _with_ports(settings: Settings, port: int, file_port: int) -> Settings:
-    """The settings with the ports that were really got."""
-    return settings.model_copy(update={"port": port, "file_port": file_port})
 
 
 @contextmanager

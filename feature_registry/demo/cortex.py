@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 
 SEED = 20_240_611
 DATASTACK = "cortex_demo"
@@ -212,11 +213,11 @@ def _synapses(rng: np.random.Generator, size: Size, soma: Floats, supervoxels: I
     }
 
 
-def _created(rng: np.random.Generator, added: NDArray[np.generic]) -> NDArray[np.datetime64]:
+def _created(rng: np.random.Generator, added: Ints) -> NDArray[np.datetime64]:
     """Instants in the month before the version that is the first to have the row."""
     ends = np.array([np.datetime64(TIME_STAMPS[v].replace(tzinfo=None), "us") for v in VERSIONS])
     before = rng.integers(1, 20 * 86_400 * 10**6, len(added)).astype("timedelta64[us]")
-    instants: NDArray[np.datetime64] = ends[added.astype(np.int64) - 1] - before
+    instants: NDArray[np.datetime64] = ends[added - 1] - before
     return instants
 
 
@@ -271,7 +272,7 @@ def _spines(rng: np.random.Generator, soma: Floats, excitatory: NDArray[np.bool_
 
     `distance_to_soma` is in nm from the surface of the soma; nine rows on each sort of cell lie at 499, 500, 501.
     """
-    post = synapses["post_piece"].astype(np.int64)
+    post = synapses["post_piece"]
     on_cell = (post >= 0) & (post < len(soma))
     spiny = np.where(excitatory[post.clip(0, len(soma) - 1)], 0.2, 0.02)
     row = np.flatnonzero(on_cell & (rng.random(len(post)) < spiny))

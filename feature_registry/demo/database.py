@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from feature_registry.demo.cortex import (
     DATASTACK,
@@ -23,6 +24,7 @@ from feature_registry.demo.cortex import (
     Ints,
     Size,
     build,
+    voxels,
 )
 from feature_registry.model import Datastack, MaterializationVersion
 from feature_registry.settings import Settings
@@ -80,14 +82,14 @@ def _in_utc(kind: pa.DataType) -> pa.DataType:
 
 def tables(cortex: Cortex, mat_version: int) -> dict[str, pl.DataFrame]:
     """The annotation tables of one version."""
-    roots = cortex.roots[mat_version]
-    return {
-        "synapses": _synapses(cortex, mat_version),
-        "nucleus_detection": _nuclei(cortex, roots),
-        "cell_types": _cell_types(cortex, roots),
-        "proofreading_status": _proofreading(cortex, mat_version),
-        "spines": _spines(cortex, mat_version),
+    made = {
+        "synapses": _synapses,
+        "nucleus_detection": _nuclei,
+        "cell_types": _cell_types,
+        "proofreading_status": _proofreading,
+        "spines": _spines,
     }
+    return {name: table(cortex, mat_version) for name, table in made.items()}
 
 
 def _path(into: Path, mat_version: int) -> Path:
@@ -124,94 +126,77 @@ def _made_of(path: Path) -> str:
         return str(connection.sql("SELECT made_of FROM cortex").fetchall()[0][0])
 
 
-def _axes(point: str, position: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Iterator[tuple[str, pl.Series]]:
-    for axis, name in enumerate("xyz"):
-        yield f"{point}_position_{name}", pl.Series(position[:, axis], dtype=pl.Int32)
+def _rows(arrays: Arrays, chosen: NDArray[Any]) -> Arrays:
+    return {name: values[chosen] for name, values in arrays.items()}
 
 
-def root_of(piece: Ints, roots: Ints) -> Ints:
-    """The root ids of pieces; 0 where there is no piece."""
-    return np.where(piece < 0, 0, roots[piece])
+def _point(name: str, position: NDArray[Any]) -> dict[str, pl.Series]:
+    return {f"{name}_position_{axis}": pl.Series(position[:, i], dtype=pl.Int32) for i, axis in enumerate("xyz")}
 
 
-def _bound(supervoxel: object, piece: object, roots: Ints, point: str = "pt") -> dict[str, object]:
-    return {f"{point}_supervoxel_id": supervoxel, f"{point}_root_id": root_of(piece, roots)}  # type: ignore[arg-type]
+def _bound(name: str, rows: Arrays, roots: Ints, side: str = "") -> dict[str, Any]:
+    """A point, and what of the segmentation lies below it; 0 where nothing does."""
+    piece = rows[f"{side}piece"]
+    return {
+        **_point(name, rows[f"{side}position"]),
+        f"{name}_supervoxel_id": rows[f"{side}supervoxel"],
+        f"{name}_root_id": np.where(piece < 0, 0, roots[piece]),
+    }
 
 
 def _synapses(cortex: Cortex, mat_version: int) -> pl.DataFrame:
-    here = cortex.synapses["added"].astype(int) <= mat_version
-    rows: Arrays = {name: values[here] for name, values in cortex.synapses.items()}
+    rows = _rows(cortex.synapses, cortex.synapses["added"] <= mat_version)
     roots = cortex.roots[mat_version]
     columns = {
         "id": rows["id"],
         "created": pl.Series(rows["created"]).dt.replace_time_zone("UTC"),
         "size": rows["size"],
-        **dict(_axes("pre_pt", rows["pre_position"])),
-        **_bound(rows["pre_supervoxel"], rows["pre_piece"], roots, "pre_pt"),
-        **dict(_axes("ctr_pt", rows["ctr_position"])),
-        **dict(_axes("post_pt", rows["post_position"])),
-        **_bound(rows["post_supervoxel"], rows["post_piece"], roots, "post_pt"),
+        **_bound("pre_pt", rows, roots, "pre_"),
+        **_point("ctr_pt", rows["ctr_position"]),
+        **_bound("post_pt", rows, roots, "post_"),
     }
     return pl.DataFrame(columns).sort("post_pt_root_id", "id")
 
 
-def _nuclei(cortex: Cortex, roots: Ints) -> pl.DataFrame:
+def _nuclei(cortex: Cortex, mat_version: int) -> pl.DataFrame:
     nuclei = cortex.nuclei
-    return pl.DataFrame(
-        {
-            "id": nuclei["id"],
-            "volume": nuclei["volume"],
-            **dict(_axes("pt", nuclei["position"])),
-            **dict(_axes("bb_start", nuclei["bb_start"])),
-            **dict(_axes("bb_end", nuclei["bb_end"])),
-            **_bound(nuclei["supervoxel"], nuclei["piece"], roots),
-        }
-    )
+    columns = {
+        "id": nuclei["id"],
+        "volume": nuclei["volume"],
+        **_bound("pt", nuclei, cortex.roots[mat_version]),
+        **_point("bb_start", nuclei["bb_start"]),
+        **_point("bb_end", nuclei["bb_end"]),
+    }
+    return pl.DataFrame(columns)
 
 
-def _cell_types(cortex: Cortex, roots: Ints) -> pl.DataFrame:
-    nuclei = cortex.nuclei
-    cell = nuclei["cell"].astype(int)
-    return pl.DataFrame(
-        {
-            "id": np.arange(1, len(cell) + 1),
-            "target_id": nuclei["id"],
-            "classification_system": np.where(cortex.excitatory[cell], "excitatory_neuron", "inhibitory_neuron"),
-            "cell_type": cortex.cell_type[cell],
-            **dict(_axes("pt", nuclei["position"])),
-            **_bound(nuclei["supervoxel"], nuclei["piece"], roots),
-        }
-    )
+def _cell_types(cortex: Cortex, mat_version: int) -> pl.DataFrame:
+    cell = cortex.nuclei["cell"]
+    columns = {
+        "id": np.arange(1, len(cell) + 1),
+        "target_id": cortex.nuclei["id"],
+        "classification_system": np.where(cortex.excitatory[cell], "excitatory_neuron", "inhibitory_neuron"),
+        "cell_type": cortex.cell_type[cell],
+        **_bound("pt", cortex.nuclei, cortex.roots[mat_version]),
+    }
+    return pl.DataFrame(columns)
 
 
 def _proofreading(cortex: Cortex, mat_version: int) -> pl.DataFrame:
-    here = cortex.proofread["judged"].astype(int) <= mat_version
-    rows = {name: values[here] for name, values in cortex.proofread.items()}
-    cell = rows["cell"].astype(int)
+    rows = _rows(cortex.proofread, cortex.proofread["judged"] <= mat_version)
+    cell = rows["cell"]
     said = ("id", "valid_id", "status_axon", "status_dendrite", "strategy_axon", "strategy_dendrite")
-    return pl.DataFrame(
-        {
-            **{name: rows[name] for name in said},
-            **dict(_axes("pt", np.rint(cortex.soma[cell] / RESOLUTION).astype(np.int32))),
-            **_bound(cortex.supervoxels[cell, 0], cell, cortex.roots[mat_version]),
-        }
-    )
+    soma = {"position": voxels(cortex.soma[cell]), "supervoxel": cortex.supervoxels[cell, 0], "piece": cell}
+    return pl.DataFrame({name: rows[name] for name in said} | _bound("pt", soma, cortex.roots[mat_version]))
 
 
 def _spines(cortex: Cortex, mat_version: int) -> pl.DataFrame:
-    synapse = cortex.spines["synapse_row"].astype(int)
-    here = cortex.synapses["added"][synapse].astype(int) <= mat_version
-    row = synapse[here]
-    return pl.DataFrame(
-        {
-            "id": cortex.spines["id"][here],
-            "target_id": cortex.synapses["id"][row],
-            "spine_volume": cortex.spines["volume"][here],
-            **dict(_axes("pt", cortex.synapses["post_position"][row])),
-            **_bound(
-                cortex.synapses["post_supervoxel"][row],
-                cortex.synapses["post_piece"][row],
-                cortex.roots[mat_version],
-            ),
-        }
-    )
+    spines = _rows(cortex.spines, cortex.synapses["added"][cortex.spines["synapse_row"]] <= mat_version)
+    synapses = _rows(cortex.synapses, spines["synapse_row"])
+    columns = {
+        "id": spines["id"],
+        "target_id": synapses["id"],
+        "spine_volume": spines["volume"],
+        **_bound("pt", synapses, cortex.roots[mat_version], "post_"),
+    }
+    return pl.DataFrame(columns)

@@ -51,9 +51,9 @@ def segclr(cortex: Cortex, mat_version: int) -> Arrays:
 def _sites(cortex: Cortex, mat_version: int) -> tuple[Ints, Floats]:
     """The piece and the position in nm of both sides of every synapse of the version."""
     rows = cortex.synapses
-    here = rows["added"].astype(int) <= mat_version
-    post = here & (rows["post_piece"].astype(int) >= 0)
-    pieces = np.concatenate([rows["pre_piece"][here], rows["post_piece"][post]]).astype(np.int64)
+    here = rows["added"] <= mat_version
+    post = here & (rows["post_piece"] >= 0)
+    pieces = np.concatenate([rows["pre_piece"][here], rows["post_piece"][post]])
     return pieces, nanometres(np.concatenate([rows["pre_position"][here], rows["post_position"][post]]))
 
 
@@ -75,7 +75,7 @@ def hks(cortex: Cortex) -> Arrays:
     Heat that is left at a point after growing times; about 2 % of the sides have none.
     """
     rng = _drawn(cortex, 3)
-    ids = np.repeat(cortex.synapses["id"][cortex.synapses["added"].astype(int) <= LATEST], 2)
+    ids = np.repeat(cortex.synapses["id"][cortex.synapses["added"] <= LATEST], 2)
     side = np.tile(["pre", "post"], len(ids) // 2)
     times = np.logspace(-1, 2, HKS_DIMENSION)
     size, rate = rng.lognormal(0, 0.5, (len(ids), 1)), rng.lognormal(-2, 0.7, (len(ids), 1))
@@ -87,8 +87,8 @@ def hks(cortex: Cortex) -> Arrays:
 def spine_morphometry(cortex: Cortex) -> Arrays:
     """Spines of the latest version, numbered within their root: lengths in nm, areas in um^2, volumes in um^3."""
     spines = cortex.spines
-    row = spines["synapse_row"].astype(int)
-    root = cortex.roots[LATEST][cortex.synapses["post_piece"][row].astype(int)]
+    row = spines["synapse_row"]
+    root = cortex.roots[LATEST][cortex.synapses["post_piece"][row]]
     order = np.lexsort((spines["id"], root))
     root = root[order]
     return {

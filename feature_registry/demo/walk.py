@@ -6,31 +6,33 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+from feature_registry.cli.supervisor import file_log, serving
 from feature_registry.client import FeatureRegistry
 from feature_registry.demo import database, outside, pipeline
 from feature_registry.demo.cortex import DATASTACK, VERSIONS, Size, build
 from feature_registry.demo.refusals import SIGNATURE_SECONDS, refusals
-from feature_registry.demo.report import say
-from feature_registry.demo.servers import file_log, serving
 from feature_registry.settings import Settings
+
+say = partial(print, flush=True)
 
 
 def run() -> int:
     """The exit code: 0 if every job was done and every refusal was one."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the servers are stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the jobs are stopped too
     begun = time.perf_counter()
-    home = Settings().home.absolute()
     folder = database.folder()
     files = make(folder)
     materialize()
-    with serving(home, folder) as address:
-        say(f"\nThe API listens on {address}; tables from other labs are registered there:")
-        register(address, files)
-        jobs = work(address, home)
-    refused = refuse(home, folder)
-    say(f"\nDone in {time.perf_counter() - begun:.0f} s. The catalog and the tables are in {home}.")
+    settings = Settings(port=0, file_port=0, allowed_prefixes=(str(folder),))
+    with serving(settings) as (served, _):
+        say(f"\nThe API listens on {served.api_address}; tables from other labs are registered there:")
+        register(served.api_address, files)
+        jobs = work(served)
+    refused = refuse(settings.model_copy(update={"signature_seconds": SIGNATURE_SECONDS}))
+    say(f"\nDone in {time.perf_counter() - begun:.0f} s. The catalog and the tables are in {settings.home.absolute()}.")
     say("`make serve` shows them: the Dagster UI, the API and the file server.")
     return jobs or refused
 
@@ -61,18 +63,17 @@ def register(address: str, files: Path) -> None:
         say(f"  {report.ref}: {seen.rows:,} rows of {seen.format}, {news}")
 
 
-def work(address: str, home: Path) -> int:
+def work(served: Settings) -> int:
     """The jobs, in a process of their own that knows nothing but the address (and the log, to count the bytes)."""
-    command = [sys.executable, "-m", "feature_registry.demo.jobs", "--server", address]
-    command += ["--log", str(file_log(home))]
+    command = [sys.executable, "-m", "feature_registry.demo.jobs", served.api_address, str(file_log(served))]
     return subprocess.run(command, check=False).returncode  # noqa: S603 - nobody else's words
 
 
-def refuse(home: Path, folder: Path) -> int:
+def refuse(settings: Settings) -> int:
     say(f"\nWhat is refused, on a server whose signatures last {SIGNATURE_SECONDS} s:")
     failed = 0
-    with serving(home, folder, signature_seconds=SIGNATURE_SECONDS) as address:
-        for tried, status, expected in refusals(FeatureRegistry(DATASTACK, server=address)):
+    with serving(settings) as (served, _):
+        for tried, status, expected in refusals(FeatureRegistry(DATASTACK, server=served.api_address)):
             say(f"  {status}  {tried}" + ("" if status == expected else f"   SHOULD BE {expected}"))
             failed += status != expected
     return min(failed, 1)
