@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from feature_registry.client.failures import explained
 from feature_registry.client.filters import Where
 from feature_registry.client.scan import stored_schema
-from feature_registry.client.table import ReadPlan, Table
+from feature_registry.client.table import ReadPlan, Table, needed
 from feature_registry.errors import Invalid, Unavailable
 from feature_registry.model import Inspection, Operator
 
@@ -33,7 +33,9 @@ _SETTINGS = {
     "parquet_metadata_cache": True,
     "validate_external_file_cache": "NO_VALIDATION",
     "http_keep_alive": True,
-    "http_retries": 5,
+    "http_retries": 12,  # with what follows, for 15 s: a server that is started again is away for some seconds
+    "http_retry_wait_ms": 200,
+    "http_retry_backoff": 1.3,
     "TimeZone": "UTC",  # not the machine's
     "python_scan_all_frames": True,  # names of Python frames are looked up beyond this wrapper
 }
@@ -43,7 +45,7 @@ class Connection:
     """A DuckDB connection in memory. What it does not have itself is the connection's own, such as `register`."""
 
     def __init__(self, tables: Iterable[tuple[str, Table, Where]]) -> None:
-        self._duckdb = _library()
+        self._duckdb = needed("duckdb", "duckdb")
         self._connection: duckdb.DuckDBPyConnection = self._duckdb.connect()
         self._waiting: dict[str, tuple[str, Table, Where]] = {}
         self._plans: list[ReadPlan] = []
@@ -108,14 +110,6 @@ class Connection:
 
 def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _library() -> Any:
-    try:
-        import duckdb
-    except ModuleNotFoundError as missing:
-        raise ImportError("DuckDB is missing: pip install 'feature-registry[duckdb]'") from missing
-    return duckdb
 
 
 def _load_httpfs(connection: duckdb.DuckDBPyConnection) -> None:

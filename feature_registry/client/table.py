@@ -140,12 +140,12 @@ class Table:
             return plan.scan().collect()
 
     def to_arrow(self, where: Where = None, columns: Sequence[str] | None = None, **options: Any) -> pa.Table:
-        _needed("pyarrow")
+        needed("pyarrow", "pandas")
         return self.to_polars(where, columns, **options).to_arrow()
 
     def to_pandas(self, where: Where = None, columns: Sequence[str] | None = None, **options: Any) -> pd.DataFrame:
         """Integers with nulls become pandas' own nullable integers: an id never becomes a float."""
-        library, _ = _needed("pandas"), _needed("pyarrow")
+        library, _ = needed("pandas", "pandas"), needed("pyarrow", "pandas")
         frame = self.to_polars(where, columns, **options)
         found = frame.to_pandas()
         for name, kind in frame.schema.items():
@@ -203,10 +203,10 @@ class Table:
         return card(self.entry)
 
 
-def _needed(module: str) -> Any:
+def needed(module: str, extra: str) -> Any:
+    """The module, or an ImportError that names the extra that brings it."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as missing:
-        raise ImportError(
-            f"this needs the package {missing.name!r}: pip install 'feature-registry[pandas]'"
-        ) from missing
+        hint = f"pip install 'feature-registry[{extra}]'"
+        raise ImportError(f"this needs the package {missing.name!r}: {hint}") from missing
