@@ -12,9 +12,20 @@ PERIOD = timedelta(days=30)
 PUBLISHING_NEEDS = ("description", "owner")
 
 
+def is_seen(person: Person, version: TableVersion) -> bool:
+    """Drafts are seen by who made them, and by admins."""
+    return version.status != "draft" or person.admin or version.created_by == person.name
+
+
+def check_owned(person: Person, version: TableVersion) -> None:
+    """What takes a version away from all is for who registered it, and for admins."""
+    if not (person.admin or version.created_by == person.name):
+        expected = f"{version.created_by}, or an admin"
+        raise Denied("was registered by somebody else", field="table", value=str(version.ref), expected=expected)
+
+
 def check_readable(person: Person, version: TableVersion) -> None:
-    """Drafts are read by who made them, and by admins."""
-    if version.status == "draft" and not (person.admin or version.created_by == person.name):
+    if not is_seen(person, version):
         raise Denied("is a draft of somebody else", field="table", value=str(version.ref))
 
 

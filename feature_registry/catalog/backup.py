@@ -22,7 +22,6 @@ from feature_registry.catalog import documents
 from feature_registry.catalog.database import Database
 from feature_registry.catalog.schema import VERSION_TABLE, events, feature_tables, metadata
 from feature_registry.errors import Conflict, Invalid
-from feature_registry.model import FeatureTable
 
 BATCH = 1_000
 EXPECTED = "a file that feature-registry backup wrote"
@@ -147,7 +146,7 @@ def _follow_up(target: sa.Connection) -> None:
     described = target.execute(sa.select(feature_tables.c.id, feature_tables.c.body)).all()
     for start in range(0, len(described), BATCH):
         chosen = described[start : start + BATCH]
-        documents.index(target, {row.id: FeatureTable.model_validate(row.body) for row in chosen})
+        documents.index(target, {row.id: row.body for row in chosen})
     if target.dialect.name == "postgresql":
         for column in (events.c.number, feature_tables.c.id):
             newest = sa.select(sa.func.max(column)).scalar_subquery()

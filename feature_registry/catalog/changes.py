@@ -25,46 +25,55 @@ from feature_registry.model import FeatureTable
 T = TypeVar("T")
 Row = dict[str, Any]
 Key = tuple[str, str]  # a table's datastack and name
+_COLUMNS = ("datastack", "name", "license", "mutability", "durability")
 OBSERVED = ("column", "partition")  # the facets that come from a table's versions
 
 
 class Changes:
-    """Asks the database for what an event changes and no event before it made; `write` writes the rest."""
+    """Asks the database for what an event changes and no event before it made; `write` writes the rest. An empty
+    database need not be asked for what is said of a table.
+    """
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, empty: bool = False) -> None:
         self.connection = connection
+        self._empty = empty
         self.datastacks: dict[str, Row] = {}
         self.mat_versions: dict[tuple[str, int], Row] = {}
-        self.bodies: dict[Key, Row] = {}  # of the tables that were described
         self.touched: set[Key] = set()  # tables whose face may be another
-        self._added: dict[str, Row] = {}
-        self._table_of: dict[str, Key] = {}
+        self._bodies: dict[Key, Row] = {}  # of the tables that were described
+        self._unwritten: set[Key] = set()
+        self._ids: dict[Key, int] = {}
+        self._added: dict[str, tuple[Key, Row]] = {}
         self._parents: dict[str, list[Row]] = {}
+        self._materialized: set[tuple[str, int]] = set()  # versions that may be valid or not, now
         self._seen: dict[Key, set[tuple[str, str]]] = {}  # observed facets
         self._thinned: set[Key] = set()  # tables that lost a version
 
     def body(self, key: Key) -> Row | None:
-        if key in self.bodies:
-            return self.bodies[key]
+        if key in self._bodies or self._empty:
+            return self._bodies.get(key)
         found: Row | None = self.connection.execute(sa.select(feature_tables.c.body).where(_named(key))).scalar()
         return found
 
+    def describe(self, key: Key, body: Row) -> None:
+        self._bodies[key] = body
+        self._unwritten.add(key)
+
     def add(self, key: Key, row: Row, parents: Iterable[Row], seen: Iterable[tuple[str, str]]) -> None:
         """A new version's row without its `table_id`, its lineage, and the facets that were seen in it."""
-        self._added[row["id"]], self._table_of[row["id"]] = row, key
+        self._added[row["id"]] = (key, row)
         self._parents[row["id"]] = list(parents)
         self._seen.setdefault(key, set()).update(seen)
 
-    def version(self, version_id: str, *names: str) -> Row:
-        """These columns of a version."""
+    def version(self, version_id: str, name: str) -> Any:
+        """A column of a version."""
         if version_id in self._added:
-            return self._added[version_id]
-        chosen = sa.select(*(versions.c[name] for name in names)).where(versions.c.id == version_id)
-        return dict(self.connection.execute(chosen).one()._mapping)
+            return self._added[version_id][1][name]
+        return self.connection.execute(sa.select(versions.c[name]).where(versions.c.id == version_id)).scalar_one()
 
     def change(self, version_id: str, **values: Any) -> None:
         if version_id in self._added:
-            self._added[version_id] |= values
+            self._added[version_id][1].update(values)
         else:
             self.connection.execute(sa.update(versions).where(versions.c.id == version_id).values(values))
 
@@ -76,33 +85,37 @@ class Changes:
                 self.connection.execute(sa.delete(column.table).where(column == version_id))
         self._parents.pop(version_id, None)
 
-    def write(self) -> None:
+    def flush(self) -> None:
+        """Writes the rows, so that they need not be kept; what is derived of all of them waits for `write`."""
         _upsert(self.connection, datastacks, ("name",), list(self.datastacks.values()))
         _upsert(self.connection, mat_versions, ("datastack", "mat_version"), list(self.mat_versions.values()))
-        tables = {key: FeatureTable.model_validate(body) for key, body in self.bodies.items()}
-        rows = [_table_row(table, self.bodies[key]) for key, table in tables.items()]
+        self._materialized |= set(self.mat_versions)
+        rows = [_table_row(self._bodies[key]) for key in self._unwritten]
         _upsert(self.connection, feature_tables, ("datastack", "name"), rows)
-        ids = self._ids()
-        added = [row | {"table_id": ids[self._table_of[id]]} for id, row in self._added.items()]
-        _insert(self.connection, versions, added)
+        self._find_ids()
+        _insert(self.connection, versions, [row | {"table_id": self._ids[key]} for key, row in self._added.values()])
         _insert(self.connection, lineage, [row for rows in self._parents.values() for row in rows])
-        self._write_facets(ids, tables)
-        touched = {ids[key] for key in self.touched} | set(_tables_at(self.connection, self.mat_versions))
+        for written in (self.datastacks, self.mat_versions, self._unwritten, self._added, self._parents):
+            written.clear()
+
+    def write(self) -> None:
+        self.flush()
+        self._write_facets()
+        touched = {self._ids[key] for key in self.touched} | set(_tables_at(self.connection, self._materialized))
         for some in chunks(touched):
             _set_current(self.connection, some)
             _set_face(self.connection, some)
 
-    def _ids(self) -> dict[Key, int]:
+    def _find_ids(self) -> None:
         columns = (feature_tables.c.datastack, feature_tables.c.name, feature_tables.c.id)
-        ids: dict[Key, int] = {}
-        for some in chunks({*self.bodies, *self._seen, *self.touched}):
+        for some in chunks({*self._unwritten, *self._seen, *self.touched} - set(self._ids)):
             chosen = sa.select(*columns).where(sa.or_(*map(_named, some)))
-            ids |= {(row.datastack, row.name): row.id for row in self.connection.execute(chosen)}
-        return ids
+            self._ids |= {(row.datastack, row.name): row.id for row in self.connection.execute(chosen)}
 
-    def _write_facets(self, ids: dict[Key, int], tables: dict[Key, FeatureTable]) -> None:
+    def _write_facets(self) -> None:
         """And the documents, of tables that were described or whose columns are others now."""
-        stale = {ids[key]: table for key, table in tables.items()}
+        ids = self._ids
+        stale = {ids[key]: body for key, body in self._bodies.items()}
         for some in chunks(stale):
             said = facets.c.kind.not_in(OBSERVED)
             self.connection.execute(sa.delete(facets).where(facets.c.table_id.in_(some), said))
@@ -111,11 +124,11 @@ class Changes:
             observed = facets.c.kind.in_(OBSERVED)
             self.connection.execute(sa.delete(facets).where(facets.c.table_id == ids[key], observed))
             seen[key] = set(_observed(self.connection, ids[key]))
-        for key in set(seen) - set(tables):
+        for key in set(seen) - set(self._bodies):
             if key in self._thinned or not seen[key] <= _held(self.connection, ids[key]):
-                stale[ids[key]] = FeatureTable.model_validate(self.body(key))
+                stale[ids[key]] = self.body(key) or {}
         wanted = {(ids[key], *facet) for key, found in seen.items() for facet in found}
-        wanted |= {(ids[key], *facet) for key, table in tables.items() for facet in _said(table)}
+        wanted |= {(ids[key], *facet) for key, body in self._bodies.items() for facet in _said(body)}
         rows = [{"table_id": id, "kind": kind, "value": value} for id, kind, value in wanted]
         _upsert(self.connection, facets, ("table_id", "kind", "value"), rows)
         for some in chunks(stale):
@@ -133,27 +146,21 @@ def _named(key: Key) -> sa.ColumnElement[bool]:
     return sa.and_(feature_tables.c.datastack == key[0], feature_tables.c.name == key[1])
 
 
-def _table_row(table: FeatureTable, body: Row) -> Row:
-    return {
-        "datastack": table.datastack,
-        "name": table.name,
-        "team": table.owner and table.owner.team,
-        "person": table.owner and table.owner.person,
-        "license": table.license,
-        "mutability": table.mutability,
-        "durability": table.durability,
-        "body": body,
-    }
+def _table_row(body: Row) -> Row:
+    owner = body.get("owner") or {}
+    row = {name: body.get(name, FeatureTable.model_fields[name].default) for name in _COLUMNS}
+    return row | {"team": owner.get("team"), "person": owner.get("person"), "body": body}
 
 
-def _said(table: FeatureTable) -> Iterator[tuple[str, str]]:
+def _said(body: Row) -> Iterator[tuple[str, str]]:
     """What people say that a table is found by."""
-    yield from (("tag", tag) for tag in table.tags)
-    yield from (("reference", target.rsplit(".", 1)[0]) for target in table.references.values())
-    yield from (("key", column) for column in table.key)
-    yield from (("unit", column.unit) for column in table.columns.values() if column.unit is not None)
-    yield from (("kind", column.kind.kind) for column in table.columns.values())
-    yield from (("hash", buckets.column) for buckets in table.hash_buckets)
+    columns = body.get("columns", {}).values()
+    yield from (("tag", tag) for tag in body.get("tags", ()))
+    yield from (("reference", target.rsplit(".", 1)[0]) for target in body.get("references", {}).values())
+    yield from (("key", column) for column in body.get("key", ()))
+    yield from (("unit", column["unit"]) for column in columns if column.get("unit") is not None)
+    yield from (("kind", column.get("kind", {}).get("kind", "plain")) for column in columns)
+    yield from (("hash", buckets["column"]) for buckets in body.get("hash_buckets", ()))
 
 
 def _held(connection: sa.Connection, table_id: int) -> set[tuple[str, str]]:

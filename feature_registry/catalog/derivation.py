@@ -31,7 +31,7 @@ def _materialized(changes: Changes, event: Event) -> None:
 def _described(changes: Changes, event: Event) -> None:
     """The changes of an event overwrite the fields that they name; the first one makes the table."""
     key = _table(event)
-    changes.bodies[key] = (changes.body(key) or {"datastack": key[0], "name": key[1]}) | event.details
+    changes.describe(key, (changes.body(key) or {"datastack": key[0], "name": key[1]}) | event.details)
 
 
 def _registered(changes: Changes, event: Event) -> None:
@@ -68,7 +68,7 @@ def _registered(changes: Changes, event: Event) -> None:
 
 def _checked(changes: Changes, event: Event) -> None:
     """A check's newest result replaces its older one."""
-    before = changes.version(_version(event), "checks")["checks"]
+    before = changes.version(_version(event), "checks")
     merged = {check["name"]: check for check in [*before, *event.details["checks"]]}
     changes.change(_version(event), checks=list(merged.values()))
 
@@ -88,7 +88,7 @@ def _unregistered(changes: Changes, event: Event) -> None:
 
 def _relocated(changes: Changes, event: Event) -> None:
     """The same files at another place; what else was seen of them stays."""
-    body = changes.version(_version(event), "body")["body"]
+    body = changes.version(_version(event), "body")
     inspection = body["inspection"] | event.details["inspection"]
     changes.change(
         _version(event),

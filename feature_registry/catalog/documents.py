@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from typing import Any
 
 import sqlalchemy as sa
 
 from feature_registry.catalog.schema import facets
-from feature_registry.model import FeatureTable
 
 # A hit in the name counts more than one in the columns: bm25's weights, in the order of the index's columns.
 WEIGHTS = (10.0, 4.0, 2.0, 3.0, 1.0)
@@ -24,15 +24,15 @@ def create(connection: sa.Connection) -> None:
     connection.execute(sa.text(SQLITE))
 
 
-def index(connection: sa.Connection, tables: Mapping[int, FeatureTable]) -> None:
-    """Replaces the tables' documents."""
+def index(connection: sa.Connection, tables: Mapping[int, dict[str, Any]]) -> None:
+    """Replaces the documents of tables, which are given as JSON."""
     chosen = sa.select(facets.c.table_id, facets.c.value).where(
         facets.c.table_id.in_(list(tables)), facets.c.kind == "column"
     )
     stored: dict[int, set[str]] = {}
     for row in connection.execute(chosen):
         stored.setdefault(row.table_id, set()).add(row.value)
-    documents = [{"id": id} | _document(table, stored.get(id, set())) for id, table in tables.items()]
+    documents = [{"id": id} | _document(body, stored.get(id, set())) for id, body in tables.items()]
     connection.execute(sa.text("DELETE FROM documents WHERE rowid = :id"), [{"id": id} for id in tables])
     if connection.dialect.name == "sqlite":
         insert = (
@@ -48,15 +48,15 @@ def index(connection: sa.Connection, tables: Mapping[int, FeatureTable]) -> None
     connection.execute(sa.text(insert), documents)
 
 
-def _document(table: FeatureTable, stored: set[str]) -> dict[str, str]:
-    said = {name: column.description for name, column in table.columns.items()}
-    owner = table.owner and f"{table.owner.team or ''} {table.owner.person or ''}"
+def _document(body: dict[str, Any], stored: set[str]) -> dict[str, str]:
+    said = {name: column.get("description", "") for name, column in body.get("columns", {}).items()}
+    owner = body.get("owner") or {}
     document = {
-        "name": table.name,
-        "description": table.description,
+        "name": body["name"],
+        "description": body.get("description", ""),
         "columns": " ".join(f"{name} {said.get(name, '')}" for name in sorted({*stored, *said})),
-        "tags": " ".join(table.tags),
-        "owner": owner or "",
+        "tags": " ".join(body.get("tags", ())),
+        "owner": f"{owner.get('team') or ''} {owner.get('person') or ''}",
     }
     return {name: _folded(text) for name, text in document.items()}
 
@@ -85,6 +85,6 @@ def matches(connection: sa.Connection, text: str) -> sa.Subquery | None:
 
 def _folded(text: str) -> str:
     """Words between single spaces, without diacritics: the two databases would cut and fold them differently."""
-    decomposed = unicodedata.normalize("NFKD", text)
-    plain = "".join(each for each in decomposed if not unicodedata.combining(each))
-    return re.sub(r"[\W_]+", " ", plain)
+    if not text.isascii():
+        text = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
+    return re.sub(r"[\W_]+", " ", text)

@@ -46,6 +46,38 @@ SELECTED = (
     feature_tables.c.body.label("table"),
     mat_versions.c.body.label("materialization"),
 )
+# Statements of fixed form are built once: SQLAlchemy takes longer to build one than the database to answer it.
+NAMED = sa.and_(feature_tables.c.datastack == sa.bindparam("datastack"), feature_tables.c.name == sa.bindparam("name"))
+AT = NAMED & versions.c.mat_version.is_not_distinct_from(sa.bindparam("mat_version"))
+MINE = sa.or_(versions.c.status != "draft", versions.c.created_by == sa.bindparam("person"))
+_ENTRY = sa.select(*SELECTED).select_from(JOINED).limit(1)
+_NEWEST = _ENTRY.order_by(versions.c.revision.desc())
+_LATEST = _ENTRY.where(NAMED, versions.c.id == feature_tables.c.face_id)
+_REVISION = _ENTRY.where(AT, MINE, versions.c.revision == sa.bindparam("revision"))
+_CURRENT = _ENTRY.where(AT, MINE).order_by(versions.c.current.desc(), versions.c.revision.desc())
+_BY_ID = _ENTRY.where(versions.c.id == sa.bindparam("version_id"))
+_BY_RUN = _NEWEST.where(AT, versions.c.run_id == sa.bindparam("run_id"))
+_AT_PLACE = _NEWEST.where(
+    AT, versions.c.location == sa.bindparam("location"), versions.c.identity == sa.bindparam("identity")
+)
+_DRAFT = _NEWEST.where(AT, MINE, versions.c.status == "draft")
+_VERSIONS_OF_TABLES = versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
+_PLACES = (
+    sa.select(feature_tables.c.datastack, feature_tables.c.name, versions.c.mat_version)
+    .select_from(_VERSIONS_OF_TABLES)
+    .where(versions.c.location == sa.bindparam("location"))
+    .distinct()
+)
+_NEWEST_REVISION = sa.select(sa.func.max(versions.c.revision)).select_from(_VERSIONS_OF_TABLES).where(AT)
+_GONE = sa.select(events.c.details).where(
+    UNREGISTERED, events.c.datastack == sa.bindparam("datastack"), events.c.name == sa.bindparam("name")
+)
+_TABLE = sa.select(feature_tables.c.body).where(NAMED)
+_DATASTACK = sa.select(sa.true()).where(datastacks.c.name == sa.bindparam("datastack"))
+_SCHEMA = sa.select(sa.true()).where(schemas.c.id == sa.bindparam("schema"))
+_MATERIALIZATION = sa.select(mat_versions.c.body).where(
+    mat_versions.c.datastack == sa.bindparam("datastack"), mat_versions.c.mat_version == sa.bindparam("mat_version")
+)
 
 
 def entry_of(row: Any) -> Entry:
@@ -58,9 +90,8 @@ def entry_of(row: Any) -> Entry:
     )
 
 
-def _first(connection: sa.Connection, chosen: sa.ColumnElement[bool], *order: Any) -> Entry | None:
-    statement = sa.select(*SELECTED).select_from(JOINED).where(chosen).order_by(*order).limit(1)
-    row = connection.execute(statement).one_or_none()
+def _first(connection: sa.Connection, statement: sa.Select[Any], **values: Any) -> Entry | None:
+    row = connection.execute(statement, values).one_or_none()
     return None if row is None else entry_of(row)
 
 
@@ -68,15 +99,18 @@ def named(ref: TableRef) -> sa.ColumnElement[bool]:
     return sa.and_(feature_tables.c.datastack == ref.datastack, feature_tables.c.name == ref.name)
 
 
+def _said(ref: TableRef) -> dict[str, Any]:
+    """The values of `AT`."""
+    return {"datastack": ref.datastack, "name": ref.name, "mat_version": number(ref)}
+
+
 def find(connection: sa.Connection, ref: TableRef, person: str) -> Entry | None:
     """What the person gets for a reference: the current revision, else the newest draft of their own."""
-    mine = sa.or_(versions.c.status != "draft", versions.c.created_by == person)
     if ref.mat_version == "latest":
-        return _first(connection, named(ref) & (versions.c.id == feature_tables.c.face_id))
-    wanted = named(ref) & mine & versions.c.mat_version.is_not_distinct_from(number(ref))
+        return _first(connection, _LATEST, datastack=ref.datastack, name=ref.name)
     if ref.revision is not None:
-        return _first(connection, wanted & (versions.c.revision == ref.revision))
-    return _first(connection, wanted, versions.c.current.desc(), versions.c.revision.desc())
+        return _first(connection, _REVISION, **_said(ref), person=person, revision=ref.revision)
+    return _first(connection, _CURRENT, **_said(ref), person=person)
 
 
 def number(ref: TableRef) -> int | None:
@@ -84,13 +118,12 @@ def number(ref: TableRef) -> int | None:
 
 
 def by_id(connection: sa.Connection, version_id: str) -> Entry | None:
-    return _first(connection, versions.c.id == version_id)
+    return _first(connection, _BY_ID, version_id=version_id)
 
 
 def made_by(connection: sa.Connection, ref: TableRef, run_id: str) -> Entry | None:
     """The newest revision that a run made, whatever its status."""
-    wanted = named(ref) & versions.c.mat_version.is_not_distinct_from(number(ref)) & (versions.c.run_id == run_id)
-    return _first(connection, wanted, versions.c.revision.desc())
+    return _first(connection, _BY_RUN, **_said(ref), run_id=run_id)
 
 
 def identity(snapshot: str | None, fingerprint: str) -> str:
@@ -103,9 +136,7 @@ def identity(snapshot: str | None, fingerprint: str) -> str:
 def at_place(connection: sa.Connection, ref: TableRef, seen: Inspection) -> Entry | None:
     """The table's version that is registered with this location in this state."""
     state = identity(seen.snapshot, seen.fingerprint)
-    place = sa.and_(versions.c.location == str(seen.location), versions.c.identity == state)
-    same = named(ref) & versions.c.mat_version.is_not_distinct_from(number(ref))
-    return _first(connection, same & place, versions.c.revision.desc())
+    return _first(connection, _AT_PLACE, **_said(ref), location=str(seen.location), identity=state)
 
 
 def below(connection: sa.Connection, location: Location) -> tuple[Entry, ...]:
@@ -117,21 +148,14 @@ def below(connection: sa.Connection, location: Location) -> tuple[Entry, ...]:
 
 def places_of(connection: sa.Connection, location: str) -> list[tuple[str, str, int | None]]:
     """(datastack, name, mat_version) of all that is registered at a location."""
-    chosen = sa.select(feature_tables.c.datastack, feature_tables.c.name, versions.c.mat_version)
-    joined = versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
-    rows = connection.execute(chosen.select_from(joined).where(versions.c.location == location).distinct())
+    rows = connection.execute(_PLACES, {"location": location})
     return [(row.datastack, row.name, row.mat_version) for row in rows]
 
 
 def next_revision(connection: sa.Connection, ref: TableRef) -> int:
     """A number that was never given, not even to one that was unregistered."""
-    wanted = named(ref) & versions.c.mat_version.is_not_distinct_from(number(ref))
-    joined = versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
-    chosen = sa.select(sa.func.max(versions.c.revision)).select_from(joined).where(wanted)
-    kept = connection.execute(chosen).scalar()
-    gone = connection.execute(
-        sa.select(events.c.details).where(UNREGISTERED, events.c.datastack == ref.datastack, events.c.name == ref.name)
-    ).scalars()
+    kept = connection.execute(_NEWEST_REVISION, _said(ref)).scalar()
+    gone = connection.execute(_GONE, {"datastack": ref.datastack, "name": ref.name}).scalars()
     numbers = [details["revision"] for details in gone if details["mat_version"] == number(ref)]
     return max(numbers if kept is None else [*numbers, kept], default=-1) + 1
 
@@ -144,16 +168,14 @@ def revisions(connection: sa.Connection, ref: TableRef) -> tuple[Entry, ...]:
 
 
 def table(connection: sa.Connection, datastack: str, name: str) -> FeatureTable | None:
-    ref = TableRef(datastack=datastack, name=name)
-    body = connection.execute(sa.select(feature_tables.c.body).where(named(ref))).scalar()
+    body = connection.execute(_TABLE, {"datastack": datastack, "name": name}).scalar()
     return None if body is None else FeatureTable.model_validate(body)
 
 
 def versions_of(connection: sa.Connection, ref: TableRef, person: str) -> list[int | None]:
     """The materialization versions at which the person sees the table."""
-    joined = versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
     seen = named(ref) & sa.or_(versions.c.status != "draft", versions.c.created_by == person)
-    chosen = sa.select(versions.c.mat_version).select_from(joined).where(seen).distinct()
+    chosen = sa.select(versions.c.mat_version).select_from(_VERSIONS_OF_TABLES).where(seen).distinct()
     return list(connection.execute(chosen.order_by(versions.c.mat_version)).scalars())
 
 
@@ -170,7 +192,7 @@ def children(connection: sa.Connection, parent_table: str) -> list[tuple[str, st
 
 
 def has_datastack(connection: sa.Connection, name: str) -> bool:
-    return connection.execute(sa.select(sa.true()).where(datastacks.c.name == name)).scalar() is not None
+    return connection.execute(_DATASTACK, {"datastack": name}).scalar() is not None
 
 
 def all_datastacks(connection: sa.Connection) -> tuple[Datastack, ...]:
@@ -179,8 +201,7 @@ def all_datastacks(connection: sa.Connection) -> tuple[Datastack, ...]:
 
 
 def materialization(connection: sa.Connection, datastack: str, mat_version: int) -> MaterializationVersion | None:
-    wanted = sa.and_(mat_versions.c.datastack == datastack, mat_versions.c.mat_version == mat_version)
-    body = connection.execute(sa.select(mat_versions.c.body).where(wanted)).scalar()
+    body = connection.execute(_MATERIALIZATION, {"datastack": datastack, "mat_version": mat_version}).scalar()
     return None if body is None else MaterializationVersion.model_validate(body)
 
 
@@ -192,12 +213,12 @@ def materializations(connection: sa.Connection, datastack: str) -> tuple[Materia
 
 def keep_schema(connection: sa.Connection, schema_id: str, fields: list[Any], arrow_schema: str) -> None:
     """Schemas are named by their content's hash, so equal ones are kept once."""
-    if connection.execute(sa.select(sa.true()).where(schemas.c.id == schema_id)).scalar() is None:
-        connection.execute(sa.insert(schemas).values(id=schema_id, fields=fields, arrow_schema=arrow_schema))
+    if connection.execute(_SCHEMA, {"schema": schema_id}).scalar() is None:
+        connection.execute(sa.insert(schemas), {"id": schema_id, "fields": fields, "arrow_schema": arrow_schema})
 
 
 def keep_manifest(connection: sa.Connection, version_id: str, content: bytes) -> None:
-    connection.execute(sa.insert(manifests).values(version_id=version_id, content=content))
+    connection.execute(sa.insert(manifests), {"version_id": version_id, "content": content})
 
 
 def replace_manifest(connection: sa.Connection, version_id: str, content: bytes) -> None:
@@ -231,6 +252,4 @@ def tables(connection: sa.Connection, after: tuple[str, str] | None, limit: int)
 
 
 def newest_draft(connection: sa.Connection, ref: TableRef, person: str) -> Entry | None:
-    at = versions.c.mat_version.is_not_distinct_from(number(ref))
-    mine = sa.and_(versions.c.status == "draft", versions.c.created_by == person)
-    return _first(connection, named(ref) & at & mine, versions.c.revision.desc())
+    return _first(connection, _DRAFT, **_said(ref), person=person)

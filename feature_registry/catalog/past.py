@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import cast
 
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
@@ -20,7 +21,7 @@ from feature_registry.catalog.database import Database
 from feature_registry.catalog.derivation import derive
 from feature_registry.catalog.events import newest, newest_at
 from feature_registry.catalog.schema import events, manifests, metadata, schemas
-from feature_registry.model import Event
+from feature_registry.model import Event, aware
 
 EVENTS_KEPT = 300_000  # of all states in memory; about 1 GB
 PAGE = 5_000
@@ -48,7 +49,7 @@ class Past:
                 yield connection
             return
         with self._database.read(snapshot=True) as connection:
-            number = newest_at(connection, as_of)
+            number = newest_at(connection, aware("as_of", as_of))
             if number == newest(connection):  # nothing happened since
                 yield connection
                 return
@@ -90,15 +91,15 @@ class State:
         return self._connection
 
     def _replay(self, source: sa.Connection, target: sa.Connection) -> None:
-        changes = Changes(target)
+        changes = Changes(target, empty=True)
         chosen = sa.select(events).where(events.c.number <= self._number, *_within(self._scope))
         rows = source.execution_options(yield_per=PAGE).execute(chosen.order_by(events.c.number))
         needed: dict[str, None] = {}
         for page in rows.partitions():
-            replayed = [Event.model_construct(**row._mapping) for row in page]
-            self.size += len(replayed)
-            needed |= dict.fromkeys(each.details["schema"] for each in replayed if each.kind == "registered")
-            derive(changes, replayed)
+            self.size += len(page)
+            needed |= dict.fromkeys(row.details["schema"] for row in page if row.kind == "registered")
+            derive(changes, cast("Sequence[Event]", page))  # rows are as good, and validated long ago
+            changes.flush()
         for some in chunks(needed):
             copied = source.execute(sa.select(schemas).where(schemas.c.id.in_(some)))
             target.execute(sa.insert(schemas), [dict(row._mapping) for row in copied])

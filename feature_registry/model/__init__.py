@@ -31,7 +31,7 @@ from feature_registry.model.columns import (
     TableId,
 )
 from feature_registry.model.datastacks import Datastack, MaterializationVersion
-from feature_registry.model.noun import Instant, Name, Nanometres, Noun, Resolution, Text
+from feature_registry.model.noun import Instant, Name, Nanometres, Noun, Resolution, Text, aware
 from feature_registry.model.tables import FeatureTable, HashBuckets, Metadata, Owner, Producer, Retention, TimeRange
 from feature_registry.model.versions import (
     CheckResult,
@@ -98,4 +98,5 @@ __all__ = [
     "TimeRange",
     "Where",
     "Written",
+    "aware",
 ]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from feature_registry.location import Location
-from feature_registry.model.noun import Instant, Noun
+from feature_registry.model.noun import Days, Instant, MatVersion, Nanometres, Noun
 from feature_registry.model.versions import Entry, Status
 
 LARGEST_JSON_INTEGER = 2**53  # beyond it JavaScript rounds
@@ -22,7 +22,7 @@ class Search(Noun):
     datastack: str | None = Field(None, description="its name")
     aligned_volume: str | None = Field(None, description="of its datastack")
     name: str | None = Field(None, description="the table's name")
-    mat_version: int | Literal["latest", "unversioned"] | None = Field(None, description="None: any")
+    mat_version: MatVersion | Literal["latest", "unversioned"] | None = Field(None, description="None: any")
     column: str | None = Field(None, description="a column that the table has")
     tags: tuple[str, ...] = Field((), description="all of them")
     owner: str | None = Field(None, description="a team or a person")
@@ -45,10 +45,11 @@ class Search(Noun):
     durability: str | None = Field(None, description="durable, reproducible or best_effort")
     usage_constraints: str | None = Field(None, description="words that the constraints hold")
     citation: str | None = Field(None, description="words that the citation holds")
-    invalidation_radius: float | None = Field(None, description="nm, at most")
-    retention_days: int | None = Field(None, description="at most")
+    invalidation_radius: Nanometres | None = Field(None, description="nm, at most")
+    retention_days: Days | None = Field(None, description="at most")
     created_by: str | None = Field(None, description="who registered it")
     at: Instant | None = Field(None, description="the instant that the data show")
+    as_of: datetime | None = Field(None, description="the catalog as it was at this instant; None: as it is")
     limit: int = Field(100, ge=1, le=1000, description="entries of a page")
     after: str | None = Field(None, description="the `next` of the page before")
 
@@ -82,16 +83,31 @@ Condition = tuple[str, Operator, Annotated[Any, PlainSerializer(_json_safe, when
 
 def _normal_form(where: Any) -> Any:
     """pyarrow's filters: a list of conditions (and), or a list of such lists (or of ands)."""
-    if where is None or len(where) == 0:
+    if where is None:
         return ()
-    alternatives = where if isinstance(where[0], (list, tuple)) and not isinstance(where[0][0], str) else [where]
-    return tuple(
-        tuple((column, "==" if operator == "=" else operator, value) for column, operator, value in conditions)
-        for conditions in alternatives
-    )
+    if _is_list(where) and where and _is_list(where[0]) and where[0] and isinstance(where[0][0], str):
+        where = [where]
+    if not _is_list(where) or not all(map(_is_list, where)):
+        raise ValueError("not a list of conditions, nor a list of such lists")
+    return tuple(tuple(map(_condition, conditions)) for conditions in where)
 
 
-Where = Annotated[tuple[tuple[Condition, ...], ...], BeforeValidator(_normal_form)]
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _condition(given: Any) -> Any:
+    if not _is_list(given) or len(given) != 3:
+        raise ValueError(f"{given!r:.100} is no condition (column, operator, value)")
+    column, operator, value = given
+    return column, "==" if operator == "=" else operator, value
+
+
+_Given = tuple[str, Operator | Literal["="], Any]
+Where = Annotated[
+    tuple[tuple[Condition, ...], ...],
+    BeforeValidator(_normal_form, json_schema_input_type=list[_Given] | list[list[_Given]] | None),
+]
 
 
 Mode = Literal["links", "urls", "direct"]
@@ -106,6 +122,9 @@ class PlanRequest(Noun):
     mode: Mode = Field("links", description="links of the registry, direct signed URLs, or, embedded only, paths")
     hours: float = Field(24, gt=0, le=24 * 7, description="how long the grant lasts")
     dry_run: bool = Field(False, description="only say what it would cost: no grant, no links")
+    grant: str | None = Field(
+        None, pattern="^[0-9a-f]{20}$", description="the grant's id, made up by the caller: asked twice, granted once"
+    )
 
     @property
     def repeated(self) -> Where:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -30,8 +30,18 @@ class Noun(BaseModel):
             raise Invalid(first["msg"], field=field, value=first["input"], expected=expected) from None
 
 
+def aware(field: str, at: datetime) -> datetime:
+    """In UTC. Raises `Invalid` for a time that does not say its offset: it may be anybody's."""
+    if at.tzinfo is None:
+        expected = "an instant with its offset, such as 2024-05-01T00:00:00Z"
+        raise Invalid("has no time zone", field=field, value=at.isoformat(), expected=expected)
+    return at.astimezone(UTC)
+
+
 Instant = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(UTC))]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,127}$")]
+MatVersion = Annotated[int, Field(ge=0, le=999_999_999)]  # what a reference can spell
+Days = Annotated[int, Field(gt=0, le=1_000_000)]
 Nanometres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Resolution = Annotated[tuple[Nanometres, Nanometres, Nanometres], Field(description="nm of a voxel along x, y, z")]

@@ -102,12 +102,7 @@ class Registry:
     def edit(self, table: str, changes: dict[str, Any]) -> Entry:
         """Changes metadata of the table, whatever its versions."""
         entry = self.describe(table)
-        try:
-            registering.edit(self, entry.table, changes)
-        except ValidationError as wrong:
-            first = wrong.errors()[0]
-            name = ".".join(map(str, first["loc"]))
-            raise Invalid(first["msg"], field=name, value=first["input"]) from None
+        registering.edit(self, entry.table, changes)
         return self.describe(table)
 
     def unregister(self, table: str, force: bool = False) -> Entry:

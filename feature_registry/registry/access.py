@@ -57,13 +57,13 @@ class Access:
         self._opened: dict[str, Opened] = {}
         self._opening: dict[str, asyncio.Task[Opened]] = {}
         self._manifest = lru_cache(maxsize=64)(self._read_manifest)
-        self._suffixes = lru_cache(maxsize=64)(lambda version_id: links.suffixes(self._manifest(version_id)))
+        self._suffixes = lru_cache(maxsize=64)(lambda version: links.suffixes(self._manifest(*version)))
 
     # ------------------------------------------------------------------------------------------------------- plans
 
     def plan(self, person: Person, entry: Entry, request: PlanRequest) -> Plan:
         inspection = entry.version.inspection
-        manifest = self._manifest(entry.version.id)
+        manifest = self._manifest(*_files_of(entry.version))
         schema = formats.stored_schema(inspection)
         _check_columns(request.columns, schema)
         where = pruning.coerce(request.where, schema)
@@ -103,11 +103,14 @@ class Access:
     def _reserve(
         self, person: Person, version: TableVersion, request: PlanRequest, size: int, kept: list[int]
     ) -> tuple[Grant, int | None]:
-        """The grant, and the bytes that the budget holds after it. Raises `Exhausted` before anything is given."""
+        """The grant, and the bytes that the budget holds after it. Raises `Exhausted` before anything is given.
+
+        A caller that got no answer asks again with the same id, and gets the grant that it has.
+        """
         now = datetime.now(UTC)
         # A direct URL can read its whole file as often as it likes, so the file is charged at once.
         grant = Grant(
-            id=secrets.token_hex(10),
+            id=request.grant or secrets.token_hex(10),
             person=person.name,
             version_id=version.id,
             table=str(version.ref),
@@ -120,9 +123,14 @@ class Access:
         )
         with self._database.write() as connection:
             left = self._left(person, connection)
-            policy.check_budget(size, left)
-            grants.add(connection, grant)
-        return grant, None if left is None else left - size
+            held = grants.get(connection, grant.id) if request.grant else None
+            if held is None:
+                policy.check_budget(size, left)
+                grants.add(connection, grant)
+                return grant, None if left is None else left - size
+        if any(getattr(held, name) != getattr(grant, name) for name in ("person", "version_id", "mode", "files")):
+            raise Conflict("names another grant", field="grant", value=grant.id, expected="a new one")
+        return held, left
 
     def _left(self, person: Person, connection: Connection | None = None) -> int | None:
         if self._settings.budget_bytes is None:
@@ -142,7 +150,7 @@ class Access:
         numbers = kept.tolist()
         if request.mode == "links":
             self._remember(grant, version, manifest)  # its reader comes next
-            ends = self._suffixes(version.id)
+            ends = self._suffixes(_files_of(version))
             begin = f"{self._settings.api_address}/v1/links/"
             return [f"{begin}{self._signer.token(grant.id, number)}/{ends[number]}" for number in numbers]
         inspection = version.inspection
@@ -189,9 +197,11 @@ class Access:
         with self._database.read() as connection:
             grant = grants.get(connection, grant_id)
             entry = None if grant is None else entries.by_id(connection, grant.version_id)
-        if grant is None or entry is None:
+        if grant is None:
             raise NotFound("is no grant", field="grant", value=grant_id)
-        return self._remember(grant, entry.version, self._manifest(grant.version_id))
+        if entry is None:
+            raise NotFound("is registered no more", field="table", value=grant.table, expected="another version")
+        return self._remember(grant, entry.version, self._manifest(*_files_of(entry.version)))
 
     def _remember(self, grant: Grant, version: TableVersion, manifest: pa.Table) -> Opened:
         opened = Opened(
@@ -232,7 +242,11 @@ class Access:
 
     # ---------------------------------------------------------------------------------------------------- manifests
 
-    def _read_manifest(self, version_id: str) -> pa.Table:
+    def forget(self) -> None:
+        """What is known of grants: versions went away, or are elsewhere. Other processes know it for a minute more."""
+        self._opened.clear()
+
+    def _read_manifest(self, version_id: str, _: Location) -> pa.Table:
         with self._database.read() as connection:
             content = entries.manifest(connection, version_id)
         if content is None:
@@ -256,6 +270,11 @@ def _files(kept: pa.Table, urls: list[str] | None, name: str) -> tuple[PlannedFi
             for url, path, size, count, checksum in files
         ]
     )
+
+
+def _files_of(version: TableVersion) -> tuple[str, Location]:
+    """What names a manifest: a table that was moved has other files."""
+    return version.id, version.inspection.location
 
 
 def _unchanged(store: Store, place: Location, etag: str | None) -> str:
