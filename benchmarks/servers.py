@@ -1,6 +1,6 @@
 """The API and the file server of a registry, each in a process of its own.
 
-`python -m benchmarks.servers api` (or `files`) is such a process; its settings come from the environment.
+`python benchmarks/servers.py api` (or `files`) is such a process; its settings come from the environment.
 """
 
 from __future__ import annotations
@@ -31,7 +31,27 @@ class Servers:
 
     settings: Settings
     log: Path
+    environment: dict[str, str]
+    _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _read: int = field(default=0)
+
+    def start(self, role: str) -> None:
+        """`api` or `files`."""
+        self._processes[role] = subprocess.Popen([sys.executable, __file__, role], env=self.environment)
+
+    def await_answers(self) -> None:
+        await_answer(f"{self.settings.api_address}/health")
+        await_answer(self.settings.file_address)
+
+    def kill(self, role: str) -> None:
+        self._processes[role].kill()
+        self._processes[role].wait()
+
+    def stop(self) -> None:
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            process.wait()
 
     def bytes_sent(self) -> int:
         """The bytes of data that the file server sent since this was asked last."""
@@ -63,19 +83,14 @@ def running(home: Path, allowed: Path) -> Iterator[Servers]:
     }
     home.mkdir(parents=True, exist_ok=True)
     _ = settings.link_key  # made before two processes want it
-    started = [
-        subprocess.Popen([sys.executable, "-m", "benchmarks.servers", role], env=environment)
-        for role in ("api", "files")
-    ]
+    servers = Servers(settings, log_of(settings), environment)
     try:
-        await_answer(f"{settings.api_address}/health")
-        await_answer(settings.file_address)
-        yield Servers(settings, log_of(settings))
+        for role in ("api", "files"):
+            servers.start(role)
+        servers.await_answers()
+        yield servers
     finally:
-        for process in started:
-            process.terminate()
-        for process in started:
-            process.wait()
+        servers.stop()
 
 
 def await_answer(address: str) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PARALLEL = 8
 CHUNK = 1 << 20  # bytes
-TRIES = 5  # of a file, without a byte gained in between
+TRIES = 6  # of a file, without a byte gained in between
 PAUSE = 0.5  # seconds before the second try, doubled each time
 TIMEOUT = httpx.Timeout(60, connect=10)
 MANIFEST = "table.json"

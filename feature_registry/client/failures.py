@@ -1,4 +1,5 @@
-"""What an engine's failure means to a reader: a file that changed or is gone, a grant that ended, a budget used up.
+"""What an engine's failure means to a reader: a file that changed or is gone, a grant that ended, a budget used up, a
+server that does not answer.
 
 A frame or a relation that the user collects by himself fails with the engine's own error, which holds the answer too.
 """
@@ -11,11 +12,25 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from feature_registry.errors import KINDS, Conflict, Denied, Exhausted, NotFound, RegistryError, from_problem
+from feature_registry.errors import (
+    KINDS,
+    Conflict,
+    Denied,
+    Exhausted,
+    NotFound,
+    RegistryError,
+    Unavailable,
+    from_problem,
+)
 from feature_registry.model import Plan
 
 _STATUS = re.compile(r"(?:status code:|\(HTTP) (\d{3})\b")  # Polars' and DuckDB's words
 _PROBLEM = re.compile(r'\{"kind":.*?"status":\d+\}')
+# Polars says the first words when it has tried often enough; the others are libcurl's, which DuckDB passes on.
+_SILENCE = re.compile(
+    r"error sending request|response body"
+    r"|ould not connect|nothing \(no headers|receiving data from|sending data to|partial file|Timeout was reached"
+)
 AGAIN = "plan the read again; if it still fails, register the table again"
 _MEANING: dict[int, tuple[type[RegistryError], str]] = {
     403: (Denied, "may not be read any more: the grant ended, or the link was altered"),
@@ -54,6 +69,9 @@ def explained(plans: Iterable[Plan]) -> Iterator[None]:
 def _meaning(text: str, plans: Iterable[Plan]) -> RegistryError | None:
     answered = _STATUS.search(text)
     status = int(answered[1]) if answered else 404 if "No such file" in text else 0
+    if status >= 500 or (not status and _SILENCE.search(text)):
+        tables = sorted({str(plan.entry.ref) for plan in plans})
+        return Unavailable("a server of its files does not answer", field="table", value=tables, expected="a new try")
     if not status:
         return None
     for plan in plans:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import time
+from datetime import datetime
 from importlib.metadata import version
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -29,8 +31,9 @@ from feature_registry.model import (
 
 T = TypeVar("T")
 
-TRIES = 3  # of a call that may be repeated
-FIRST_PAUSE = 0.2  # seconds, doubled each time
+PATIENCE = 10.0  # seconds within which a call is tried again: its server may be starting
+FIRST_PAUSE = 0.1  # seconds, doubled each time
+LONGEST_PAUSE = 1.0
 TIMEOUT = httpx.Timeout(60, connect=10)  # seconds; a registration inspects the table before it answers
 REGISTRATION_TIMEOUT = httpx.Timeout(3600, connect=10)
 _KIND_OF_STATUS = {
@@ -63,20 +66,20 @@ class HttpService:
     def preview(self, registration: Registration) -> Report:
         return self._registered("/v1/tables/preview", registration)
 
-    def describe(self, table: str) -> Entry:
-        return self._get(Entry, _path("tables", table))
+    def describe(self, table: str, as_of: datetime | None = None) -> Entry:
+        return self._get(Entry, _path("tables", table), _at(as_of))
 
     def search(self, search: Search) -> Found:
         return self._get(Found, "/v1/tables", search.model_dump(mode="json", exclude_defaults=True))
 
-    def history(self, table: str) -> tuple[Event, ...]:
-        return self._get(tuple[Event, ...], _path("history", table))
+    def history(self, table: str, as_of: datetime | None = None) -> tuple[Event, ...]:
+        return self._get(tuple[Event, ...], _path("history", table), _at(as_of))
 
-    def lineage(self, table: str) -> Lineage:
-        return self._get(Lineage, _path("lineage", table))
+    def lineage(self, table: str, as_of: datetime | None = None) -> Lineage:
+        return self._get(Lineage, _path("lineage", table), _at(as_of))
 
-    def resolve(self, table: str) -> Entry:
-        return self._get(Entry, _path("resolve", table))
+    def resolve(self, table: str, as_of: datetime | None = None) -> Entry:
+        return self._get(Entry, _path("resolve", table), _at(as_of))
 
     def edit(self, table: str, changes: dict[str, Any]) -> Entry:
         return self._read(Entry, self._ask("PATCH", _path("tables", table), content=_json(changes)))
@@ -88,9 +91,13 @@ class HttpService:
         body = {"reason": reason, "superseded_by": superseded_by}
         return self._read(Entry, self._ask("POST", _path("deprecate", table), content=_json(body)))
 
+    def unregister(self, table: str, force: bool = False) -> Entry:
+        return self._read(Entry, self._ask("DELETE", _path("tables", table), query={"force": force}))
+
     def plan(self, request: PlanRequest) -> Plan:
-        answer = self._ask("POST", "/v1/plans", content=request.model_dump_json().encode(), repeat=request.dry_run)
-        return self._read(Plan, answer)
+        # Named by us, so that a plan whose answer was lost is asked for again, and reserves its bytes once.
+        named = request if request.dry_run else request.model_copy(update={"grant": secrets.token_hex(10)})
+        return self._read(Plan, self._ask("POST", "/v1/plans", content=named.model_dump_json().encode(), repeat=True))
 
     def grant(self, id: str) -> Grant:
         return self._get(Grant, _path("grants", id))
@@ -132,24 +139,29 @@ class HttpService:
         repeat: bool = False,
         timeout: httpx.Timeout = TIMEOUT,
     ) -> httpx.Response:
-        """The answer of a call that succeeded; one that may be repeated is, when the server does not answer."""
+        """The answer of a call that succeeded. Any call is tried again while the server cannot be reached, because it
+        was not asked yet; one that may be repeated also when no answer came.
+        """
         headers = {} if content is None else {"Content-Type": "application/json"}
         request = self._http.build_request(
             method, path, params=query, content=content, headers=headers, timeout=timeout
         )
-        for left in reversed(range(TRIES if repeat else 1)):
+        until, pause = time.monotonic() + PATIENCE, FIRST_PAUSE
+        while True:
             try:
                 answer = self._http.send(request)
             except httpx.TransportError as failure:
                 problem: errors.RegistryError = self._silent(failure)
+                again = repeat or isinstance(failure, (httpx.ConnectError, httpx.ConnectTimeout))
             else:
                 if answer.is_success:
                     return answer
                 problem = self._problem(answer)
-            if left == 0 or not isinstance(problem, errors.Unavailable):
+                again = repeat and isinstance(problem, errors.Unavailable)
+            if not again or time.monotonic() + pause > until:
                 raise problem
-            time.sleep(FIRST_PAUSE * 2 ** (TRIES - 1 - left))
-        raise AssertionError("unreachable")
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _silent(self, failure: httpx.TransportError) -> errors.Unavailable:
         return errors.Unavailable(
@@ -178,6 +190,10 @@ class HttpService:
 
 def _path(room: str, name: str) -> str:
     return f"/v1/{room}/{quote(name, safe='/@.')}"
+
+
+def _at(as_of: datetime | None) -> dict[str, str] | None:
+    return None if as_of is None else {"as_of": as_of.isoformat()}
 
 
 def _json(body: Any) -> bytes:

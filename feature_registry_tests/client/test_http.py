@@ -9,7 +9,6 @@ import pytest
 from pydantic import SecretStr
 
 from feature_registry.client import HttpService
-from feature_registry.client.http import TRIES
 from feature_registry.errors import Conflict, Denied, Exhausted, Invalid, NotFound, RegistryError, Unavailable
 from feature_registry.model import Datastack, PlanRequest
 
@@ -45,26 +44,54 @@ def test_what_may_be_repeated_is(failure: Any, monkeypatch: pytest.MonkeyPatch) 
 
     def answer(request: httpx.Request) -> httpx.Response:
         calls.append(request)
-        if len(calls) < TRIES:
+        if len(calls) < 5:
             if isinstance(failure, Exception):
                 raise failure
             return httpx.Response(failure)
         return httpx.Response(200, json=DATASTACKS)
 
     assert len(service(answer, monkeypatch).datastacks()) == 1
-    assert len(calls) == TRIES
+    assert len(calls) == 5
 
 
-def test_a_plan_that_reserves_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("failure", "asked"), [(httpx.ReadError("broke off"), 1), (httpx.ConnectError("refused"), 3)])
+def test_a_change_is_repeated_only_where_it_was_not_asked_for(
+    failure: httpx.TransportError, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        calls.append(request)
+        raise failure if len(calls) < 3 else httpx.ReadError("broke off")
+
+    with pytest.raises(Unavailable, match="broke off"):
+        service(answer, monkeypatch).publish("a/b@1")
+    assert len(calls) == asked
+
+
+def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("feature_registry.client.http.PATIENCE", 0.1)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    with pytest.raises(Unavailable, match="refused"):
+        service(answer, monkeypatch).datastacks()
+
+
+def test_a_plan_is_asked_for_again_by_the_same_name(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         calls.append(json.loads(request.content))
-        raise httpx.ReadError("broke off")
+        if len(calls) < 3:
+            raise httpx.ReadError("broke off")
+        return httpx.Response(404, text="seen enough")
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(NotFound):
         service(answer, monkeypatch).plan(PlanRequest(table="a/b@1", where=[("id", "in", [1, 2**60])]))
-    assert len(calls) == 1
+    assert len(calls) == 3
+    assert len({call["grant"] for call in calls}) == 1
     assert calls[0]["where"] == [[["id", "in", [1, str(2**60)]]]]
 
 

@@ -1,0 +1,3 @@
+"""Processes that are killed with SIGKILL at random moments, and what must hold afterwards. Used by the tests and by
+`benchmarks/kills.py`.
+"""
