@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic_core import from_json
 from sqlalchemy.exc import DataError, OperationalError
 
 from feature_registry.catalog.schema import VERSION_TABLE
@@ -36,7 +37,9 @@ class Database:
         if self.sqlite and address.database:
             Path(address.database).parent.mkdir(parents=True, exist_ok=True)
         try:
-            self.engine = sa.create_engine(address) if self.sqlite else sa.create_engine(address, pool_size=20)
+            options: dict[str, Any] = {} if self.sqlite else {"pool_size": 20}
+            # Entries are mostly JSON, and pydantic's reader takes half the time of Python's.
+            self.engine = sa.create_engine(address, json_deserializer=from_json, **options)
         except ModuleNotFoundError as missing:
             raise ImportError(
                 f"PostgreSQL needs the package {missing.name!r}: pip install 'feature-registry[postgres]'"

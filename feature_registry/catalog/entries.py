@@ -146,6 +146,25 @@ def below(connection: sa.Connection, location: Location) -> tuple[Entry, ...]:
     return tuple(map(entry_of, connection.execute(chosen.order_by(versions.c.location, versions.c.revision))))
 
 
+def drafts(connection: sa.Connection, root: Location) -> tuple[Entry, ...]:
+    """All drafts that lie below a location, whoever made them."""
+    return tuple(each for each in below(connection, root) if each.version.status == "draft")
+
+
+def places(connection: sa.Connection) -> dict[str, str]:
+    """The location of each version by its id; also of those that were published before they were unregistered."""
+    found = {row.id: row.location for row in connection.execute(sa.select(versions.c.id, versions.c.location))}
+    published = sa.select(events.c.version_id).where(events.c.kind == "published")
+    gone = sa.select(events.c.version_id).where(UNREGISTERED, events.c.version_id.in_(published))
+    first = sa.select(events.c.version_id, events.c.details).where(
+        events.c.kind.in_(("registered", "relocated")), events.c.version_id.in_(gone)
+    )
+    for row in connection.execute(first.order_by(events.c.number)):
+        inspection = row.details["version"]["inspection"] if "version" in row.details else row.details["inspection"]
+        found[row.version_id] = inspection["location"]
+    return found
+
+
 def places_of(connection: sa.Connection, location: str) -> list[tuple[str, str, int | None]]:
     """(datastack, name, mat_version) of all that is registered at a location."""
     rows = connection.execute(_PLACES, {"location": location})

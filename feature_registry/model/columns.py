@@ -49,7 +49,7 @@ class Embedding(Noun):
     """A vector in one column, or one element of a vector that is spread over columns."""
 
     kind: Literal["embedding"] = "embedding"
-    dimension: int = Field(gt=0)
+    dimension: int = Field(gt=0, lt=2**31)
     model: str | None = None
 
 
@@ -75,6 +75,9 @@ class Column(Noun):
 
     def __init__(self, description: str = "", **fields: Any) -> None:
         super().__init__(**{"description": description, **fields})
+
+    # Lets pydantic make the columns of a stored table without calling it, which would take five times as long.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 class StoredField(Noun):
