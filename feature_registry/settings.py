@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     port: int = Field(8470, description="of the API")
     file_port: int = Field(8471, description="of the file server, which serves the signed URLs of file://")
     dagster_port: int = Field(3000, description="of the Dagster webserver")
+    dagster_url: str | None = Field(
+        None, description="how the code location reaches the Dagster webserver; unset: host and dagster_port"
+    )
     public_url: str | None = Field(None, description="how clients reach the API; unset: host and port")
     file_url: str | None = Field(None, description="how clients reach the file server; unset: host and port")
     allowed_prefixes: tuple[str, ...] = Field((), description="locations, beside `managed`, that HTTP may register")
@@ -75,6 +78,10 @@ class Settings(BaseSettings):
     @cached_property
     def file_address(self) -> str:
         return (self.file_url or f"http://{self.host}:{self.file_port}").rstrip("/")
+
+    @cached_property
+    def dagster_address(self) -> str:
+        return (self.dagster_url or f"http://{self.host}:{self.dagster_port}").rstrip("/")
 
     @cached_property
     def link_key(self) -> bytes:

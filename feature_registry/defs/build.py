@@ -10,9 +10,10 @@ from typing import Any
 
 import dagster as dg
 
-from feature_registry.defs import jobs, schedules, sensors
+from feature_registry.defs import external, jobs, schedules, sensors
 from feature_registry.defs.feature_table import IO_MANAGER, REGISTRY
 from feature_registry.defs.io_manager import FeatureTableIOManager
+from feature_registry.defs.reconcile import reconcile
 from feature_registry.defs.resources import FeatureRegistryResource
 from feature_registry.settings import Settings
 
@@ -22,8 +23,9 @@ def build_defs(
     settings: Settings | None = None,
     resources: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
-    """The feature tables (and other assets) of the modules, with a job and a nightly schedule a datastack, the sensors,
-    and the two resources, of which `resources` replaces any. Without modules, those of the settings.
+    """The feature tables (and other assets) of the modules, with a job and a nightly schedule a datastack, the other
+    tables of the catalog, the sensors, and the two resources, of which `resources` replaces any. Without modules, those
+    of the settings.
     """
     settings = settings or Settings()
     loaded = [
@@ -36,7 +38,7 @@ def build_defs(
         for (datastack, versioned), tables in sorted(_grouped(assets).items())
     ]
     return dg.Definitions(
-        assets=assets,
+        assets=[*assets, *external.specs(settings, assets)],
         jobs=[job for job, *_ in work],
         schedules=[
             schedules.missing(
@@ -51,6 +53,7 @@ def build_defs(
         sensors=[
             sensors.new_versions([job for job, *_ in work], settings.version_source, settings.materialize),
             sensors.catalog_json,
+            reconcile,
         ],
         resources=_resources() | dict(resources or {}),
         executor=dg.in_process_executor,

@@ -46,11 +46,9 @@ class FeatureTableIOManager(dg.ConfigurableIOManager):
         product.derived_from = tuple(sorted({*product.derived_from, *loaded.values()}))
         written = _write(registry, product, mat_version, context.run_id)
         report = _register(registry, _registration(product, mat_version, context.run_id, written), product.value)
-        product.version = version = report.entry.version
-        context.add_output_metadata(metadata.of_version(report.entry.table, version, registry.settings.api_address))
-        context.step_context.set_data_version(
-            context.asset_key, dg.DataVersion(version.inspection.content or version.inspection.fingerprint)
-        )
+        product.version = report.entry.version
+        context.add_output_metadata(metadata.of_version(report.entry, registry.settings.api_address))
+        context.step_context.set_data_version(context.asset_key, dg.DataVersion(metadata.data_version(report.entry)))
 
     def load_input(self, context: dg.InputContext) -> Any:
         registry, run_id, step = self.feature_registry.registry, context.step_context.run_id, context.step_context.step
@@ -68,13 +66,7 @@ def _undeclared(context: dg.OutputContext) -> Product:
     if len(key) != 2:
         raise Invalid("names no feature table", field="asset key", value="/".join(key), expected="[datastack, name]")
     spec = context.step_context.job_def.asset_layer.get(context.asset_key).assets_def.specs_by_key[context.asset_key]
-    said: dict[str, Any] = {
-        "description": spec.description,
-        "owner": metadata.owner(spec.owners),
-        "tags": sorted(tag for tag in spec.tags if not tag.startswith("dagster/")),
-    }
-    said = {name: value for name, value in said.items() if value}
-    declaration = declare(*key, versioned=context.has_asset_partitions, publish=False, **said)
+    declaration = declare(*key, versioned=context.has_asset_partitions, publish=False, **metadata.of_spec(spec))
     if missing := missing_to_publish(declaration.table):
         context.log.warning(f"{'/'.join(key)} stays a draft: the asset says no {' and no '.join(missing)}")
     return Product(replace(declaration, code_version=spec.code_version), None, publish=not missing)

@@ -9,9 +9,10 @@ from typing import Any
 import dagster as dg
 
 from feature_registry.defs.declaration import Declaration
-from feature_registry.model import Column, FeatureTable, Owner, TableVersion
+from feature_registry.model import Column, Entry, FeatureTable, Owner
 from feature_registry.registry import validation
 
+ID, ENTRY = "feature_registry/id", "feature_registry/entry"
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}")
 _TAG = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 _KINDS = {"delta": "deltalake"}  # the UI's icons go by these names
@@ -46,27 +47,27 @@ def tags(table: FeatureTable) -> dict[str, str]:
 def of_declaration(declaration: Declaration) -> dict[str, Any]:
     """Metadata of the asset's definition, before anything is made."""
     table = declaration.table
-    shown = {name: getattr(table, name) for name in _SHOWN if name in declaration.said}
-    said = {f"feature_registry/{name}": _plain(value) for name, value in shown.items()}
     declared = {name: column.type or "as stored" for name, column in table.columns.items()}
-    if declared:
-        said["dagster/column_schema"] = _schema(table, declared, {})
-    return said | _lineage(table)
+    schema = {"dagster/column_schema": _schema(table, declared, {})} if declared else {}
+    return _said(table, declaration.said) | schema | _lineage(table)
 
 
-def of_version(table: FeatureTable, version: TableVersion, address: str) -> dict[str, Any]:
+def of_table(entry: Entry) -> dict[str, Any]:
+    """Metadata of the definition of a table that was made elsewhere."""
+    table = entry.table
+    said = {name for name in _SHOWN if getattr(table, name) != FeatureTable.model_fields[name].default}
+    return _said(table, said) | _stored_schema(entry) | _lineage(table)
+
+
+def of_version(entry: Entry, address: str) -> dict[str, Any]:
     """Metadata of a materialization: what the format saw, joined with what was declared."""
+    table, version = entry.table, entry.version
     seen = version.inspection
-    stored = {field.name: field.type for field in seen.fields}
-    nullable = {field.name: field.nullable for field in seen.fields}
     ref = str(version.ref)
     found: dict[str, Any] = {
-        "dagster/column_schema": _schema(table, stored, nullable),
         "dagster/uri": str(seen.location),
         "dagster/table_name": f"{version.datastack}.{version.name}",
         "dagster/storage_kind": seen.format,
-        "feature_registry/table_version": ref,
-        "feature_registry/id": version.id,
         "feature_registry/bytes": seen.bytes,
         "feature_registry/files": seen.files,
         "feature_registry/page": dg.MetadataValue.url(f"{address}/v1/tables/{ref}"),
@@ -77,7 +78,47 @@ def of_version(table: FeatureTable, version: TableVersion, address: str) -> dict
         found["feature_registry/snapshot"] = seen.snapshot
     if version.derived_from:
         found["feature_registry/derived_from"] = list(version.derived_from)
-    return found | _lineage(table)
+    return found | _stored_schema(entry) | _lineage(table) | of_entry(entry)
+
+
+def of_entry(entry: Entry) -> dict[str, Any]:
+    """Metadata of an observation; with the whole entry, from which the catalog can be rebuilt."""
+    return {
+        ID: entry.version.id,
+        "feature_registry/table_version": str(entry.ref),
+        "feature_registry/status": entry.version.status,
+        ENTRY: dg.MetadataValue.json(plain(entry)),
+    }
+
+
+def plain(entry: Entry) -> dict[str, Any]:
+    """The entry as it is remembered."""
+    return entry.model_dump(mode="json", exclude={"warnings"})
+
+
+def of_spec(spec: dg.AssetSpec) -> dict[str, Any]:
+    """What an asset that is no `@feature_table` says of its table."""
+    said: dict[str, Any] = {
+        "description": spec.description,
+        "owner": owner(spec.owners),
+        "tags": sorted(tag for tag in spec.tags if not tag.startswith("dagster/")),
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def data_version(entry: Entry) -> str:
+    return entry.version.inspection.content or entry.version.inspection.fingerprint
+
+
+def _said(table: FeatureTable, names: Iterable[str]) -> dict[str, Any]:
+    shown = [name for name in _SHOWN if name in names]
+    return {f"feature_registry/{name}": _plain(getattr(table, name)) for name in shown}
+
+
+def _stored_schema(entry: Entry) -> dict[str, dg.TableSchema]:
+    fields = entry.version.inspection.fields
+    types, nullable = {each.name: each.type for each in fields}, {each.name: each.nullable for each in fields}
+    return {"dagster/column_schema": _schema(entry.table, types, nullable)}
 
 
 def _schema(table: FeatureTable, types: Mapping[str, str], nullable: Mapping[str, bool]) -> dg.TableSchema:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @lru_cache(maxsize=8)
-def _open(settings: Settings) -> Registry:
+def opened(settings: Settings) -> Registry:
     """Opening migrates the catalog, so a process does it once."""
     return Registry(settings)
 
@@ -38,7 +38,7 @@ class FeatureRegistryResource(dg.ConfigurableResource[Any]):
     @property
     def registry(self) -> Registry:
         said = {name: getattr(self, name) for name in ("home", "database", "managed", "person")}
-        return _open(current(**{name: value for name, value in said.items() if value is not None}))
+        return opened(current(**{name: value for name, value in said.items() if value is not None}))
 
     def register(self, location: str | Registration, **fields: Any) -> Report:
         """Registers a table that something else wrote; the fields are those of `Registration`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -39,10 +40,14 @@ def new_versions(jobs: Iterable[Job], source: str, policy: Materialize) -> dg.Se
             return dg.SkipReason(f"The version source has no data: {nothing}")
         feature_registry.registry.record_datastack(datastack)
         feature_registry.registry.record_versions(versions)
-        # What Dagster lacks is asked of Dagster: a tick that died after the catalog was written loses nothing.
+        # The cursor, else Dagster is asked, and not the catalog: a tick that died after that was written loses nothing.
+        # A partition may be there before its version was announced: for a table that was registered from outside.
         partitions = mat_versions(datastack.name)
-        known = set(context.instance.get_dynamic_partitions(partitions.name or ""))
-        new = sorted(each.mat_version for each in versions if each.valid and str(each.mat_version) not in known)
+        held = set(context.instance.get_dynamic_partitions(partitions.name or ""))
+        known = set(json.loads(context.cursor)) if context.cursor else held
+        valid = {str(each.mat_version) for each in versions if each.valid}
+        new = sorted(map(int, valid - known))
+        context.update_cursor(json.dumps(sorted(valid | known, key=int)))
         if not new:
             return dg.SkipReason(f"{datastack.name} has no new materialization version")
         job = job_name(datastack.name)
@@ -52,7 +57,9 @@ def new_versions(jobs: Iterable[Job], source: str, policy: Materialize) -> dg.Se
             dg.RunRequest(run_key=f"{job}@{number}", job_name=job, partition_key=str(number)) for number in wanted
         ]
         return dg.SensorResult(
-            run_requests=requests, dynamic_partitions_requests=[partitions.build_add_request([*map(str, new)])]
+            run_requests=requests,
+            dynamic_partitions_requests=[partitions.build_add_request([*map(str, new)])],
+            cursor=context.cursor,
         )
 
     return sensor

@@ -52,11 +52,15 @@ def _told(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def tick(workshop: Workshop, policy: Any = "latest", jobs: bool = True, source: str = "Versions") -> Any:
+def tick(
+    workshop: Workshop, policy: Any = "latest", jobs: bool = True, source: str = "Versions", cursor: str | None = None
+) -> Any:
     job = materialize(DATASTACK, [nuclei], versioned=True)
     sensor = sensors.new_versions([job] if jobs else [], f"{__name__}:{source}", policy)
     definitions = dg.Definitions(assets=[nuclei], jobs=[job], sensors=[sensor], resources=workshop.resources)
-    context = dg.build_sensor_context(instance=workshop.instance, definitions=definitions, resources=workshop.sensed)
+    context = dg.build_sensor_context(
+        instance=workshop.instance, definitions=definitions, resources=workshop.sensed, cursor=cursor
+    )
     return sensor(context)
 
 
@@ -76,6 +80,15 @@ def test_known_versions_are_left_alone(workshop: Workshop) -> None:
     assert isinstance(tick(workshop), dg.SkipReason)
     Versions.numbers[1700] = True
     assert [request.partition_key for request in tick(workshop, "all").run_requests] == ["1700"]
+
+
+def test_a_partition_that_was_there_before_its_version_is_no_excuse(workshop: Workshop) -> None:
+    """A table that was registered from outside brings its partition along."""
+    workshop.add_versions(DATASTACK, [1700])
+    Versions.numbers[1700] = True
+    answer = tick(workshop, "all", cursor='["507", "1507"]')
+    assert [request.partition_key for request in answer.run_requests] == ["1700"]
+    assert isinstance(tick(workshop, "all", cursor=answer.cursor), dg.SkipReason)
 
 
 def test_an_older_version_that_appears_late_is_not_the_latest(workshop: Workshop) -> None:
