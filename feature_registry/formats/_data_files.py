@@ -23,12 +23,8 @@ if TYPE_CHECKING:
     from feature_registry.storage import Store
 
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
-PENDING = 512 << 20
-"""Bytes of rows that may wait for the row groups of their partitions to fill."""
-OPEN_FILES = 256
 
 Partition = dict[str, str | None]
-Key = tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +52,13 @@ def write_files(
     without rows becomes a file without rows, whose partition values are null.
     """
     partition_types(data.schema, options.partition_by)
-    if options.sort_by:
-        data = sorted_batches(data, options.sort_by)
-    writer = Writer(store, location, data.schema, options, suffix)
+    keys = dict.fromkeys((*options.partition_by, *options.sort_by))
+    if keys:  # a partition's rows then stand together, so that one file is open at a time
+        data = sorted_batches(data, tuple(keys))
+    writer = _Writer(store, location, data.schema, options, suffix)
     try:
         for batch in data:
-            for partition, rows in _split(pa.Table.from_batches([batch]), options.partition_by):
+            for partition, rows in _split(batch, options.partition_by):
                 writer.add(partition, rows)
         if at_least_one and not writer.begun:
             writer.add(dict.fromkeys(options.partition_by), data.schema.empty_table())
@@ -71,8 +68,8 @@ def write_files(
         raise
 
 
-class Writer:
-    """All open files of a table that is being written. The least recently used ones are ended when they are many."""
+class _Writer:
+    """Writes one file after the other. Rows wait until they fill a row group."""
 
     def __init__(
         self, store: Store, location: Location, schema: pa.Schema, options: WriteOptions, suffix: str = ""
@@ -85,60 +82,53 @@ class Writer:
         self._schema = pa.schema([schema.field(name) for name in names], metadata=metadata)
         self._options = options
         self._suffix = suffix
-        self._parts: dict[Key, Part] = {}
-        self._numbers: dict[Key, int] = {}
+        self._partition: Partition | None = None
+        self._number = 0  # of the next file in the partition
+        self._file: _OpenFile | None = None
         self._files: list[DataFile] = []
         self.begun: list[str] = []
 
     def add(self, partition: Partition, rows: pa.Table) -> None:
         """Appends rows to the partition; without rows, only makes sure that it has a file."""
-        key = tuple(partition.values())
+        if partition != self._partition:
+            self._end()
+            self._partition, self._number = partition, 0
         rows = rows.select(self._schema.names).replace_schema_metadata(self._schema.metadata)
         while True:
-            part = self._parts.pop(key, None) or self._begin(partition)
-            self._parts[key] = part  # the last one is the one used last
-            now = rows.slice(0, part.rows_left)
-            part.add(now)
-            if part.rows_left == 0:
-                self._end(key)
+            self._file = self._file or self._begin(partition)
+            now = rows.slice(0, self._file.rows_left)
+            self._file.add(now)
+            if self._file.rows_left == 0:
+                self._end()
             rows = rows.slice(len(now))
             if not len(rows):
                 break
-        self._relieve()
 
     def close(self) -> list[DataFile]:
-        for key in list(self._parts):
-            self._end(key)
+        self._end()
         return sorted(self._files, key=lambda file: file.path)
 
     def abandon(self) -> None:
         """Removes what was written."""
-        for part in self._parts.values():
-            part.abandon()
+        if self._file is not None:
+            self._file.abandon()
         for path in self.begun:
             self._system.delete_file(self._to_path(self._location.joined(path)))
 
-    def _relieve(self) -> None:
-        if len(self._parts) > OPEN_FILES:
-            self._end(next(iter(self._parts)))
-        if len(self._parts) > 1:
-            while sum(part.pending_bytes for part in self._parts.values()) > PENDING:
-                max(self._parts.values(), key=lambda part: part.pending_bytes).flush()
-
-    def _begin(self, partition: Partition) -> Part:
-        key = tuple(partition.values())
-        number = self._numbers.get(key, 0)
-        self._numbers[key] = number + 1
+    def _begin(self, partition: Partition) -> _OpenFile:
         folder = "".join(f"{hive_segment(name, value)}/" for name, value in partition.items())
-        path = f"{folder}part-{number:05}{self._suffix}.parquet"
+        path = f"{folder}part-{self._number:05}{self._suffix}.parquet"
+        self._number += 1
         target = self._to_path(self._location.joined(path))
         if isinstance(self._system, fs.LocalFileSystem):  # a bucket has no folders
             self._system.create_dir(target.rsplit("/", 1)[0])
         self.begun.append(path)
-        return Part(path, partition, self._system.open_output_stream(target), self._schema, self._options)
+        return _OpenFile(path, partition, self._system.open_output_stream(target), self._schema, self._options)
 
-    def _end(self, key: Key) -> None:
-        self._files.append(self._parts.pop(key).close())
+    def _end(self) -> None:
+        if self._file is not None:
+            self._files.append(self._file.close())
+            self._file = None
 
 
 def _check_columns(columns: list[pa.Field]) -> None:
@@ -154,17 +144,12 @@ def _check_columns(columns: list[pa.Field]) -> None:
         raise Invalid(f"is of type {odd.type}, which Parquet cannot hold", field="column", value=odd.name)
 
 
-class Part:
-    """One open file. Rows wait until they fill a row group."""
-
+class _OpenFile:
     def __init__(
         self, path: str, partition: Partition, sink: pa.NativeFile, schema: pa.Schema, options: WriteOptions
     ) -> None:
-        self.sink = sink
         self.rows_left = options.rows_per_file
-        self.pending_bytes = 0
-        self._path = path
-        self._partition = partition
+        self._path, self._partition, self._sink = path, partition, sink
         self._rows_per_group = options.rows_per_group
         self._pending = schema.empty_table()
         self._footers: list[pq.FileMetaData] = []
@@ -179,30 +164,23 @@ class Part:
         self._pending = pa.concat_tables([self._pending, rows])
         while len(self._pending) >= self._rows_per_group:
             self._write(self._rows_per_group)
-        self.pending_bytes = self._pending.nbytes
-
-    def flush(self) -> None:
-        """Writes a small row group, to free the memory."""
-        self._write(len(self._pending))
 
     def close(self) -> DataFile:
         if len(self._pending):
-            self.flush()
+            self._write(len(self._pending))
         self._writer.close()
-        size = self.sink.tell()
-        self.sink.close()
+        size = self._sink.tell()
+        self._sink.close()
         return DataFile(self._path, size, self._footers[0], self._partition)
 
     def abandon(self) -> None:
-        with contextlib.suppress(Exception):  # it is not whole, and about to be removed
-            self._writer.close()
-        with contextlib.suppress(Exception):
-            self.sink.close()
+        for part in (self._writer, self._sink):
+            with contextlib.suppress(Exception):  # it is not whole, and about to be removed
+                part.close()
 
     def _write(self, rows: int) -> None:
         self._writer.write_table(self._pending.slice(0, rows), row_group_size=rows)
         self._pending = self._pending.slice(rows)
-        self.pending_bytes = 0
 
 
 _STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -246,29 +224,21 @@ def partition_types(schema: pa.Schema, names: tuple[str, ...]) -> dict[str, pa.D
     return types
 
 
-def _split(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[Partition, pa.Table]]:
-    """The rows of each combination of partition values, in their order."""
-    if not len(table):
-        return
-    if not names:
-        yield {}, table
-        return
-    group = np.zeros(len(table), np.int64)
-    texts = {}
+def _split(batch: pa.RecordBatch, names: tuple[str, ...]) -> Iterator[tuple[Partition, pa.Table]]:
+    """The rows of each partition, which stand together."""
+    begins = np.arange(len(batch)) == 0
     for name in names:
-        column = table[name].combine_chunks()
-        plain = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-        texts[name] = partition_texts(plain)
-        codes = plain.dictionary_encode(null_encoding="encode").indices
-        group = group * (len(table) + 1) + codes.to_numpy()
-        group = np.unique(group, return_inverse=True)[1]
-    order = np.argsort(group, kind="stable")
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    ordered = table.take(pa.array(order))
-    for start, end in itertools.pairwise([*starts.tolist(), len(table)]):
-        rows = ordered.slice(start, end - start)
-        partition = {name: texts[name][order[start]].as_py() for name in names}
+        codes = _plain(batch[name]).dictionary_encode(null_encoding="encode").indices.to_numpy()
+        begins[1:] |= codes[1:] != codes[:-1]
+    starts = np.flatnonzero(begins)
+    texts = {name: partition_texts(_plain(batch[name]).take(pa.array(starts))).to_pylist() for name in names}
+    for number, (start, end) in enumerate(itertools.pairwise([*starts.tolist(), len(batch)])):
+        partition = {name: values[number] for name, values in texts.items()}
         for name, value in partition.items():
             if value in ("", NULL_PARTITION):
                 raise Invalid("cannot be the name of a folder", field=name, value=value, expected="a text, or null")
-        yield partition, rows
+        yield partition, pa.Table.from_batches([batch.slice(start, end - start)])
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values

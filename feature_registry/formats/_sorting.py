@@ -28,18 +28,17 @@ Row = tuple[tuple[int, Any], ...]
 RUN, ROW = "\0run", "\0row"  # they make every key unique, so that no range is larger than another for its equal keys
 
 
-def sorted_batches(reader: pa.RecordBatchReader, keys: tuple[str, ...], memory: int = MEMORY) -> pa.RecordBatchReader:
+def sorted_batches(
+    reader: pa.RecordBatchReader, keys: tuple[str, ...], memory: int | None = None
+) -> pa.RecordBatchReader:
     """The rows ordered by the key columns, ascending. Raises `Invalid` for keys that cannot be ordered."""
-    _check(reader.schema, keys)
-    return pa.RecordBatchReader.from_batches(reader.schema, _sorted(reader, keys, memory))
-
-
-def _check(schema: pa.Schema, keys: tuple[str, ...]) -> None:
+    schema = reader.schema
     for key in keys:
         if schema.get_field_index(key) < 0:
             raise Invalid("is no column", field="sort_by", value=key, expected=schema.names)
         if pa.types.is_nested(schema.field(key).type):
             raise Invalid(f"is of type {schema.field(key).type}", field="sort_by", value=key, expected="a plain column")
+    return pa.RecordBatchReader.from_batches(schema, _sorted(reader, keys, memory or MEMORY))
 
 
 def _sorted(reader: pa.RecordBatchReader, keys: tuple[str, ...], memory: int) -> Iterator[pa.RecordBatch]:
