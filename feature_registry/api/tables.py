@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from feature_registry.api.people import Acting
 from feature_registry.model import (
@@ -14,6 +15,7 @@ from feature_registry.model import (
     Found,
     Lineage,
     MaterializationVersion,
+    Metadata,
     Noun,
     Registration,
     Report,
@@ -24,6 +26,8 @@ router = APIRouter(prefix="/v1", tags=["tables"])
 
 Ref = Annotated[str, Path(description="datastack/name@mat_version; without @, the latest")]
 DatastackName = Annotated[str, Path(description="the datastack's name")]
+AsOf = Annotated[datetime | None, Query(description="the catalog as it was at this instant; unset: as it is")]
+Force = Annotated[bool, Query(description="even if others were derived from it")]
 ExportName = Annotated[str, Path(description="which export")]
 
 
@@ -50,7 +54,7 @@ def search(wanted: Annotated[Search, Query()], registry: Acting) -> Found:
     return registry.search(wanted)
 
 
-@router.post("/tables", status_code=201)
+@router.post("/tables", status_code=201, responses={200: {"model": Report, "description": "It was there before"}})
 def register(registration: Registration, registry: Acting, response: Response) -> Report:
     """Registers the table at a location; 200 if the same location and snapshot was registered before."""
     report = registry.register(registration)
@@ -65,33 +69,39 @@ def preview(registration: Registration, registry: Acting) -> Report:
 
 
 @router.get("/tables/{table:path}")
-def describe(table: Ref, registry: Acting) -> Entry:
+def describe(table: Ref, registry: Acting, as_of: AsOf = None) -> Entry:
     """The entry of `datastack/name@mat_version`."""
-    return registry.describe(table)
+    return registry.describe(table, as_of)
+
+
+@router.delete("/tables/{table:path}")
+def unregister(table: Ref, registry: Acting, force: Force = False) -> Entry:
+    """Forgets a table version, and answers what it was; its data stay, and so do the table's metadata and history."""
+    return registry.unregister(table, force)
 
 
 @router.patch("/tables/{table:path}")
-def edit(table: Ref, changes: Annotated[dict[str, Any], Body()], registry: Acting) -> Entry:
+def edit(table: Ref, changes: Metadata, registry: Acting) -> Entry:
     """Changes what is said about a table."""
-    return registry.edit(table, changes)
+    return registry.edit(table, {name: getattr(changes, name) for name in changes.model_fields_set})
 
 
 @router.get("/history/{table:path}")
-def history(table: Ref, registry: Acting) -> tuple[Event, ...]:
+def history(table: Ref, registry: Acting, as_of: AsOf = None) -> tuple[Event, ...]:
     """Every change of a table, oldest first."""
-    return registry.history(table)
+    return registry.history(table, as_of)
 
 
 @router.get("/lineage/{table:path}")
-def lineage(table: Ref, registry: Acting) -> Lineage:
+def lineage(table: Ref, registry: Acting, as_of: AsOf = None) -> Lineage:
     """What a table version was derived from, and what was derived from it."""
-    return registry.lineage(table)
+    return registry.lineage(table, as_of)
 
 
 @router.get("/resolve/{table:path}")
-def resolve(table: Ref, registry: Acting) -> Entry:
+def resolve(table: Ref, registry: Acting, as_of: AsOf = None) -> Entry:
     """The table itself, or the newest of those that superseded it."""
-    return registry.resolve(table)
+    return registry.resolve(table, as_of)
 
 
 @router.post("/publish/{table:path}")
@@ -108,5 +118,5 @@ def deprecate(table: Ref, deprecation: Deprecation, registry: Acting) -> Entry:
 
 @router.get("/exports/{name}")
 def export(name: ExportName, registry: Acting) -> Response:
-    """The published catalog in one of the exports' forms."""
+    """The catalog, without drafts, in one of the exports' forms."""
     return Response(registry.export(name), media_type="application/json")

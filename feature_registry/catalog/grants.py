@@ -40,6 +40,14 @@ def extend(connection: sa.Connection, grant_id: str, size: int) -> None:
     connection.execute(change)
 
 
+def newest(connection: sa.Connection, person: str) -> datetime | None:
+    """When the person was given something last."""
+    found: datetime | None = connection.execute(
+        sa.select(sa.func.max(grants.c.created_at)).where(grants.c.person == person)
+    ).scalar()
+    return found
+
+
 def spent(connection: sa.Connection, person: str, since: datetime, now: datetime) -> int:
     """Bytes of the person's budget that are gone: reserved by living grants, charged by ended ones."""
     bound = sa.case((grants.c.expires_at > now, grants.c.reserved), else_=grants.c.charged)

@@ -14,6 +14,9 @@ from feature_registry.client.text import card, grid
 from feature_registry.errors import Invalid
 from feature_registry.model import CheckResult, Entry, Noun
 
+AsOf = Annotated[
+    str | None, typer.Option(metavar="INSTANT", help="As the catalog was then, such as 2024-05-01T00:00:00Z.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
@@ -94,12 +97,13 @@ def search(  # noqa: PLR0917 - Typer's arguments have places
     owner: Annotated[str | None, typer.Option(help="Its team or person.")] = None,
     format: Annotated[str | None, typer.Option(help="Its format, such as delta.")] = None,
     status: Annotated[str | None, typer.Option(help="draft, published or deprecated.")] = None,
+    as_of: AsOf = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, with --json.")] = 1000,
     as_json: AsJson = False,
 ) -> None:
     """Search the catalog; every filter that is given must hold."""
     filters = {"column": column, "owner": owner, "format": format, "status": status, "tags": tuple(tag or ())}
-    found = opened(context, datastack).search(
+    found = opened(context, datastack, as_of=as_of).search(
         text, mat_version=version_of(mat_version), limit=min(limit, 1000), **filters
     )
     if as_json:
@@ -112,16 +116,28 @@ def search(  # noqa: PLR0917 - Typer's arguments have places
 def show(
     context: typer.Context,
     ref: Annotated[str, typer.Argument(help="datastack/name@mat_version")],
+    as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
     """What is known of a table version: its columns, size, owner, licence, checks."""
-    entry: Entry = opened(context).table(ref).entry
+    entry: Entry = opened(context, as_of=as_of).table(ref).entry
     if as_json:
         printed(entry)
         return
     typer.echo(card(entry))
     if entry.version.checks:
         typer.echo("\n" + checks(entry.version.checks))
+
+
+@app.command()
+def unregister(
+    context: typer.Context,
+    ref: Annotated[str, typer.Argument(help="datastack/name@mat_version, with its revision if it has several")],
+    force: Annotated[bool, typer.Option("--force", help="Even if others were derived from it.")] = False,
+) -> None:
+    """Forget a table version. Its data stay, and so do the table's metadata and history."""
+    entry = opened(context).unregister(ref, force)
+    typer.echo(f"{entry.ref} is registered no more; its data stay at {entry.version.inspection.location}")
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from datetime import datetime
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -75,11 +76,20 @@ def _main(
     context.obj = server
 
 
-def opened(context: typer.Context, datastack: str | None = None, mat_version: Any = None) -> FeatureRegistry:
+def opened(
+    context: typer.Context, datastack: str | None = None, mat_version: Any = None, as_of: str | None = None
+) -> FeatureRegistry:
     """The client that the command works with, closed when the command ends."""
-    registry = FeatureRegistry(datastack, mat_version, server=context.obj)
+    registry = FeatureRegistry(datastack, mat_version, server=context.obj, as_of=_instant(as_of))
     context.call_on_close(registry.close)
     return registry
+
+
+def _instant(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no instant such as 2024-05-01T00:00:00Z") from None
 
 
 def version_of(text: str | None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,11 +21,13 @@ from feature_registry.model import (
     Grant,
     Lineage,
     MaterializationVersion,
+    Mode,
     Plan,
     Registration,
     Report,
     Search,
     TableRef,
+    aware,
 )
 from feature_registry.settings import Settings
 
@@ -42,7 +45,8 @@ class FeatureRegistry:
 
     `server` is an address or anything that is a `Service`; None: the address in `FEATURE_REGISTRY_SERVER`, or without
     one the embedded registry below `FEATURE_REGISTRY_HOME`. Without a datastack, tables are named
-    `datastack/name`. `mat_version` None is the latest one of each table.
+    `datastack/name`. `mat_version` None is the latest one of each table. With `as_of`, tables are found and described
+    as the catalog knew them at that instant; what is registered, changed or planned is so now.
     """
 
     def __init__(
@@ -51,9 +55,11 @@ class FeatureRegistry:
         mat_version: MatVersion | None = None,
         server: str | Service | None = None,
         token: str | None = None,
+        as_of: datetime | None = None,
     ) -> None:
         settings = Settings()
         self.datastack = datastack
+        self.as_of = None if as_of is None else aware("as_of", as_of)
         self.mat_version: MatVersion = "latest" if mat_version is None else mat_version
         if datastack is not None:
             TableRef.checked({"datastack": datastack, "name": "any", "mat_version": self.mat_version})
@@ -67,14 +73,15 @@ class FeatureRegistry:
         `mat_version=None` searches all versions, `datastack=None` all datastacks.
         """
         version = self.mat_version if mat_version is UNSAID else mat_version
-        fields = {"text": text, "datastack": self.datastack, "mat_version": version, **filters}
+        fields = {"text": text, "datastack": self.datastack, "mat_version": version, "as_of": self.as_of, **filters}
         if isinstance(fields.get("tags"), str):
             fields["tags"] = (fields["tags"],)
         return SearchResult(self.service, Search.checked(fields))
 
     def table(self, name: str) -> Table:
         """A table by its name, `name@1507`, or `datastack/name@1507`."""
-        return Table(self.service, self.ref(name), "links" if isinstance(self.service, HttpService) else None)
+        mode: Mode | None = "links" if isinstance(self.service, HttpService) else None
+        return Table(self.service, self.ref(name), mode, self.as_of)
 
     __getitem__ = table
 
@@ -120,20 +127,26 @@ class FeatureRegistry:
     def deprecate(self, table: str, reason: str = "", superseded_by: str | None = None) -> Entry:
         return self.service.deprecate(self.ref(table), reason, superseded_by)
 
+    def unregister(self, table: str, force: bool = False) -> Entry:
+        """Forgets a table version, and answers what it was; its data stay. Refused for one that others were derived
+        from, unless forced.
+        """
+        return self.service.unregister(self.ref(table), force)
+
     def edit(self, table: str, **changes: Any) -> Entry:
         """Changes what is said about a table; the fields of `Metadata`."""
         return self.service.edit(self.ref(table), changes)
 
     def history(self, table: str) -> tuple[Event, ...]:
-        return self.service.history(self.ref(table))
+        return self.service.history(self.ref(table), self.as_of)
 
     def lineage(self, table: str) -> Lineage:
         """What the table version was derived from, and what was derived from it."""
-        return self.service.lineage(self.ref(table))
+        return self.service.lineage(self.ref(table), self.as_of)
 
     def resolve(self, table: str) -> Table:
         """The table itself, or the newest of those that superseded it."""
-        return self.table(str(self.service.resolve(self.ref(table)).ref))
+        return self.table(str(self.service.resolve(self.ref(table), self.as_of).ref))
 
     def mat_versions(self) -> tuple[MaterializationVersion, ...]:
         if self.datastack is None:

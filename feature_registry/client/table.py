@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -55,20 +56,21 @@ class ReadPlan(Plan):
 
 
 class Table:
-    """One table version, pinned to its revision when first used.
+    """One table version, pinned to its revision when first used: to the one of the instant `as_of`, if there is one.
 
     `where` is pyarrow's filters form, `[(column, operator, value), ...]` or a list of such lists of which one must
     hold, or a Polars expression. A null matches no condition.
     """
 
-    def __init__(self, service: Service, ref: str, mode: Mode | None = None) -> None:
+    def __init__(self, service: Service, ref: str, mode: Mode | None = None, as_of: datetime | None = None) -> None:
         self._service = service
         self._asked = ref
         self._mode = mode
+        self._as_of = as_of
 
     @cached_property
     def entry(self) -> Entry:
-        return self._service.describe(self._asked)
+        return self._service.describe(self._asked, self._as_of)
 
     @property
     def ref(self) -> str:
@@ -106,7 +108,7 @@ class Table:
         return pl.Schema({**scan.stored_schema(inspection), **scan.casts(inspection)})
 
     def history(self) -> tuple[Event, ...]:
-        return self._service.history(self.ref)
+        return self._service.history(self.ref, self._as_of)
 
     def plan(
         self,

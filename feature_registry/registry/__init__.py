@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
 
 from feature_registry import exports, formats, lineage, policy
 from feature_registry.catalog import Connection, Database, entries, events, grants
@@ -29,6 +27,7 @@ from feature_registry.model import (
     Event,
     Found,
     Grant,
+    Leftover,
     Lineage,
     MaterializationVersion,
     Person,
@@ -40,7 +39,7 @@ from feature_registry.model import (
     TableRef,
     TableVersion,
 )
-from feature_registry.registry import moving, rebuilding
+from feature_registry.registry import leftovers, moving, rebuilding
 from feature_registry.registry import registration as registering
 from feature_registry.registry.access import Access
 from feature_registry.settings import Settings
@@ -145,6 +144,14 @@ class Registry:
     def rebuild(self, contents: Contents) -> tuple[Entry, ...]:
         """Adds the table versions that the catalog lacks, as they were, and answers those."""
         return rebuilding.rebuild(self, contents)
+
+    def leftovers(self, older_than: timedelta = timedelta(hours=24)) -> tuple[Leftover, ...]:
+        """What dead writes and abandoned drafts left below the managed root, and nobody wrote to for so long."""
+        return leftovers.leftovers(self, older_than)
+
+    def collect(self, older_than: timedelta = timedelta(hours=24)) -> tuple[Leftover, ...]:
+        """Deletes the leftovers, and answers those that it did delete."""
+        return leftovers.collect(self, older_than)
 
     def backup(self, file: Path) -> dict[str, int]:
         """Writes the whole catalog into a new SQLite file, and answers its rows a table."""
