@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from feature_registry.cli.catalog import AsJson, printed
 from feature_registry.cli.commands import app
+from feature_registry.client.text import amount, grid
+from feature_registry.errors import Invalid
 from feature_registry.location import Location
 
 if TYPE_CHECKING:
@@ -17,6 +22,8 @@ def catalog(context: typer.Context) -> Registry:
     """The registry of the settings, closed when the command ends."""
     from feature_registry.registry import Registry
 
+    if context.obj is not None:
+        raise typer.BadParameter("--server is not for this command, which works on the catalog itself")
     registry = Registry()
     context.call_on_close(registry.close)
     return registry
@@ -33,3 +40,68 @@ def relocate(
     moved = catalog(context).relocate(Location(old), Location(new), dry_run)
     for entry in moved:
         typer.echo(f"{entry.ref} {'would be' if dry_run else 'is'} at {entry.version.inspection.location}")
+
+
+@app.command()
+def rebuild(
+    context: typer.Context,
+    from_export: Annotated[
+        str | None, typer.Option(help="A catalog.json, as a file or a location of a storage.")
+    ] = None,
+) -> None:
+    """Bring back the table versions that the catalog lacks; what it holds stays as it is."""
+    sources = {"--from-export": from_export}
+    if sum(map(bool, sources.values())) != 1:
+        raise typer.BadParameter(f"say from what: one of {', '.join(sources)}")
+    registry = catalog(context)
+    from feature_registry.exports.catalog_json import parse
+
+    place = Location(from_export or "")
+    try:
+        text = registry.store(place).read(place).decode()
+    except UnicodeDecodeError:
+        raise Invalid("is no text", field="from_export", value=str(place), expected="a catalog.json") from None
+    for entry in registry.rebuild(parse(text)):
+        found = [f"; {check.name}: {check.message}" for check in entry.version.checks if check.name == "manifest"]
+        typer.echo(f"{entry.ref} is back, {entry.version.status}{''.join(found)}")
+
+
+@app.command()
+def backup(
+    context: typer.Context, file: Annotated[Path, typer.Argument(help="A new file; one that exists is refused.")]
+) -> None:
+    """Write the whole catalog into a file, which is an SQLite catalog itself."""
+    _tell(catalog(context).backup(file), f"in {file}")
+
+
+@app.command()
+def restore(context: typer.Context, file: Annotated[Path, typer.Argument(help="What backup wrote.")]) -> None:
+    """Fill an empty catalog from a backup, in SQLite or PostgreSQL, wherever it was made."""
+    _tell(catalog(context).restore(file), "restored")
+
+
+def _tell(rows: dict[str, int], where: str) -> None:
+    typer.echo(f"{rows['versions']} table versions and {rows['events']} events {where}")
+
+
+@app.command()
+def gc(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    hours: Annotated[float, typer.Option(min=0, help="Keep what is younger: a run may be writing it.")] = 24,
+    as_json: AsJson = False,
+) -> None:
+    """Delete what dead runs and abandoned drafts left below the managed root; registered tables are never touched."""
+    registry = catalog(context)
+    found = (registry.leftovers if dry_run else registry.collect)(timedelta(hours=hours))
+    if as_json:
+        printed(list(found))
+        return
+    now = datetime.now(UTC)
+    ages = [f"{(now - each.modified) / timedelta(hours=1):.0f} h" for each in found]
+    lines = [
+        (str(each.location), amount(each.bytes), age, " ".join(each.drafts))
+        for each, age in zip(found, ages, strict=True)
+    ]
+    typer.echo(grid(("leftover", "bytes", "age", "drafts"), lines) if lines else "no leftovers")
+    typer.echo(f"{len(found)} {'would be deleted' if dry_run else 'deleted'}", err=True)

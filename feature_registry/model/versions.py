@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from feature_registry.errors import Invalid
 from feature_registry.location import Location
 from feature_registry.model.columns import StoredField
 from feature_registry.model.datastacks import Datastack, MaterializationVersion
-from feature_registry.model.noun import Instant, Name, Noun
+from feature_registry.model.noun import Instant, MatVersion, Name, Noun
 from feature_registry.model.tables import FeatureTable, Metadata, Producer, TimeRange
 
 
@@ -20,8 +20,8 @@ class TableRef(Noun):
 
     datastack: Name
     name: Name
-    mat_version: Annotated[int, Field(ge=0)] | Literal["latest", "unversioned"] = "latest"
-    revision: int | None = Field(None, ge=0, description="None: the newest valid one")
+    mat_version: MatVersion | Literal["latest", "unversioned"] = "latest"
+    revision: MatVersion | None = Field(None, description="None: the newest valid one")
 
     @classmethod
     def parse(cls, text: str) -> TableRef:
@@ -110,7 +110,7 @@ class Registration(Metadata):
     location: Location
     datastack: Name
     name: Name
-    mat_version: int | None = Field(None, ge=0, description="None: unversioned")
+    mat_version: MatVersion | None = Field(None, description="None: unversioned")
     format: str | None = Field(None, description="None: found from the data")
     snapshot: str | None = Field(None, description="the format's own version; None: the newest")
     layout: str = "default"
@@ -147,6 +147,17 @@ class Contents(Noun):
     datastacks: tuple[Datastack, ...] = ()
     mat_versions: tuple[MaterializationVersion, ...] = ()
     entries: tuple[Entry, ...] = ()
+
+
+class Leftover(Noun):
+    """Files below the managed root that no table needs."""
+
+    location: Location = Field(description="a folder that a run wrote, or a file that was not finished")
+    unfinished: bool = Field(False, description="whether it is a file that was not finished")
+    drafts: tuple[str, ...] = Field((), description="abandoned drafts that lie there")
+    files: int
+    bytes: int
+    modified: Instant = Field(description="when somebody wrote there last")
 
 
 class Report(Noun):

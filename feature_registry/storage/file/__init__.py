@@ -48,8 +48,14 @@ class Storage:
         self._key: bytes | None = None
 
     def list(self, prefix: Location) -> Iterator[StoredObject]:
+        return self._found(prefix, drafts=False)
+
+    def unfinished(self, prefix: Location) -> Iterator[StoredObject]:
+        return self._found(prefix, drafts=True)
+
+    def _found(self, prefix: Location, drafts: bool) -> Iterator[StoredObject]:
         with _translated(prefix):
-            found = sorted(_walk(prefix.key))
+            found = sorted(_walk(prefix.key, drafts))
         for key in found:
             with contextlib.suppress(NotFound):  # deleted while we list
                 yield self.head(_location(key))
@@ -166,17 +172,17 @@ def _quoted(location: Location) -> str:
     return quote(location.key)
 
 
-def _walk(path: str) -> Iterator[str]:
+def _walk(path: str, drafts: bool) -> Iterator[str]:
     """The keys of the files at and below a path, in no order."""
     if not Path(path).is_dir():
-        if Path(path).is_file():
+        if Path(path).is_file() and drafts == bool(_DRAFT.fullmatch(Path(path).name)):
             yield path
         return
     with os.scandir(path) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path)
-            elif entry.is_file() and not _DRAFT.fullmatch(entry.name):
+                yield from _walk(entry.path, drafts)
+            elif entry.is_file() and drafts == bool(_DRAFT.fullmatch(entry.name)):
                 yield entry.path
 
 
