@@ -31,6 +31,9 @@ router = APIRouter(tags=["access"], prefix=PREFIX.rstrip("/"))
 class LinksFirst(FastAPI):
     """An application that answers links by itself, and leaves everything else to FastAPI."""
 
+    def openapi(self) -> dict[str, Any]:
+        return problems.documented(super().openapi())
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(PREFIX) and scope["method"] in ("GET", "HEAD"):
             token = scope["path"][len(PREFIX) :].partition("/")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -19,6 +20,7 @@ from feature_registry.errors import (
     RegistryError,
     Unavailable,
 )
+from feature_registry.model import LARGEST_JSON_INTEGER
 from feature_registry.registry.links import RangeNotSatisfiable
 
 STATUS: dict[type[RegistryError], int] = {
@@ -43,9 +45,22 @@ class Problem(BaseModel):
     expected: Any = None
 
 
+MEDIA_TYPE = "application/problem+json"
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": kind.__doc__} for kind, status in STATUS.items() if status != 416
+    400: {"model": Problem, "description": "The body cannot be parsed."},
+    **{status: {"model": Problem, "description": kind.__doc__} for kind, status in STATUS.items() if status != 416},
 }
+
+
+def documented(document: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with the problems' own media type: FastAPI knows one a route."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status in map(str, RESPONSES):
+                content = operation["responses"][status].get("content", {})
+                if "application/json" in content:
+                    content[MEDIA_TYPE] = content.pop("application/json")
+    return document
 
 
 def install(app: FastAPI) -> None:
@@ -86,7 +101,7 @@ async def _http_error(_: Request, error: Exception) -> JSONResponse:
 
 def _response(status: int, problem: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
     content = problem | {"status": status}
-    return JSONResponse(_jsonable(content), status, headers, media_type="application/problem+json")
+    return JSONResponse(_jsonable(content), status, headers, media_type=MEDIA_TYPE)
 
 
 def _jsonable(value: Any) -> Any:
@@ -94,6 +109,8 @@ def _jsonable(value: Any) -> Any:
         return {str(name): _jsonable(each) for name, each in value.items()}
     if isinstance(value, (list, tuple, set)):
         return [_jsonable(each) for each in value]
-    if isinstance(value, int) and abs(value) > 2**53:
+    if isinstance(value, int) and abs(value) > LARGEST_JSON_INTEGER:
         return str(value)
-    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+    if value is None or isinstance(value, (int, bool)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value).encode(errors="backslashreplace").decode()  # half a surrogate is no UTF-8

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from feature_registry.catalog import texts
 from feature_registry.catalog.documents import matches
 from feature_registry.catalog.entries import JOINED, SELECTED, entry_of
 from feature_registry.catalog.schema import datastacks, facets, feature_tables, lineage, versions
@@ -20,6 +21,7 @@ from feature_registry.model import Found, Search
 
 def search(connection: sa.Connection, wanted: Search, person: str) -> Found:
     """A page of what the person may see: the current revision of each table, and own drafts."""
+    texts.check(dict(wanted))
     joined: sa.FromClause = JOINED
     keys: list[Any] = [feature_tables.c.datastack, feature_tables.c.name, versions.c.id]
     hits = matches(connection, wanted.text)
@@ -143,8 +145,10 @@ def _token(position: list[Any]) -> str:
 def _position(after: str, keys: list[Any]) -> list[Any]:
     try:
         position = json.loads(base64.urlsafe_b64decode(after))
+        expected = [str if isinstance(key.type, sa.String) else float for key in keys]
+        fits = isinstance(position, list) and list(map(type, position)) == expected
     except ValueError:
-        position = None
-    if not isinstance(position, list) or len(position) != len(keys):
+        fits = False
+    if not fits:
         raise Invalid("is no page's end", field="after", value=after, expected="the `next` of the page before")
     return [sa.literal(value, key.type) for value, key in zip(position, keys, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from feature_registry.model.noun import Instant, Name, Noun, Resolution
+from feature_registry.model.noun import Instant, MatVersion, Name, Noun, Resolution
 
 
 class Datastack(Noun):
@@ -20,7 +20,7 @@ class MaterializationVersion(Noun):
     """CAVE's frozen version of all annotation tables of a datastack at one instant."""
 
     datastack: Name
-    mat_version: int = Field(ge=0)
+    mat_version: MatVersion
     time_stamp: Instant = Field(description="the instant of the segmentation that was frozen, UTC")
     expires_on: Instant | None = Field(None, description="when CAVE drops its database; None: kept")
     valid: bool = True

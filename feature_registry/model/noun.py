@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from feature_registry.errors import Invalid
 
@@ -38,7 +38,21 @@ def aware(field: str, at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(UTC))]
+def _spelled(at: Any) -> Any:
+    """Pydantic takes numbers, too, and guesses whether they are seconds or milliseconds."""
+    if isinstance(at, datetime) or (isinstance(at, str) and at[4:5] == "-"):
+        return at
+    raise ValueError("an instant is written as in 2024-05-01T12:00:00Z")
+
+
+def _utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("in UTC it lies outside of the years 1 to 9999") from None
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_spelled), AfterValidator(_utc)]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,127}$")]
 MatVersion = Annotated[int, Field(ge=0, le=999_999_999)]  # what a reference can spell

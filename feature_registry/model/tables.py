@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from feature_registry.model.columns import Column
-from feature_registry.model.noun import Instant, Name, Nanometres, Noun, Text
+from feature_registry.model.noun import Days, Instant, Name, Nanometres, Noun, Text
 
 
 class Owner(Noun):
@@ -32,13 +32,13 @@ class HashBuckets(Noun):
     transform: Literal["bucket", "modulo", "opaque"] = Field(
         description="bucket: Iceberg's bucket[N] (murmur3); modulo: id % N; opaque: known to its writer only"
     )
-    buckets: int = Field(gt=0)
+    buckets: int = Field(gt=0, lt=2**31)
 
 
 class Retention(Noun):
     """Until when a table version is kept."""
 
-    days: int | None = Field(None, gt=0, description="after the registration; None: kept")
+    days: Days | None = Field(None, description="after the registration; None: kept")
     note: Text = ""
 
 

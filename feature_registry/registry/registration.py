@@ -20,6 +20,7 @@ from feature_registry.model import (
     Datastack,
     Entry,
     FeatureTable,
+    Metadata,
     Registration,
     Report,
     TableRef,
@@ -279,7 +280,10 @@ def change_status(registry: Registry, entry: Entry, kind: str, details: dict[str
 
 def edit(registry: Registry, table: FeatureTable, changes: dict[str, Any]) -> None:
     """Records what differs from what is said now; the new metadata must be valid as a whole."""
-    changed = FeatureTable.model_validate(table.model_dump() | changes)
+    for name in changes.keys() - Metadata.model_fields:
+        expected = sorted(Metadata.model_fields)
+        raise Invalid("is no field that can be changed", field=name, value=changes[name], expected=expected)
+    changed = FeatureTable.checked(table.model_dump() | changes)
     different = {name: getattr(changed, name) for name in changes if getattr(changed, name) != getattr(table, name)}
     if different:
         by, datastack, name = registry.person.name, table.datastack, table.name
