@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import SecretStr
 
 from feature_registry.client.found import SearchResult
-from feature_registry.client.http import HttpService
-from feature_registry.client.service import Service
+from feature_registry.client.http import HttpService, Service
 from feature_registry.client.table import ReadPlan, Table
 from feature_registry.errors import Invalid
 from feature_registry.location import Location
@@ -34,7 +33,7 @@ from feature_registry.settings import Settings
 if TYPE_CHECKING:
     from feature_registry.client.duck import Connection
 
-__all__ = ["FeatureRegistry", "HttpService", "ReadPlan", "SearchResult", "Service", "Table"]
+__all__ = ["FeatureRegistry", "HttpService", "ReadPlan", "SearchResult", "Table"]
 
 MatVersion = int | Literal["latest", "unversioned"]
 UNSAID: Any = object()
@@ -43,7 +42,7 @@ UNSAID: Any = object()
 class FeatureRegistry:
     """The registry as an analyst sees it, at one materialization version of a datastack.
 
-    `server` is an address or anything that is a `Service`; None: the address in `FEATURE_REGISTRY_SERVER`, or without
+    `server` is an address, an `HttpService` or a `Registry`; None: the address in `FEATURE_REGISTRY_SERVER`, or without
     one the embedded registry below `FEATURE_REGISTRY_HOME`. Without a datastack, tables are named
     `datastack/name`. `mat_version` None is the latest one of each table. With `as_of`, tables are found and described
     as the catalog knew them at that instant; what is registered, changed or planned is so now.

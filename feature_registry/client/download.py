@@ -10,23 +10,25 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 import httpx
 
-from feature_registry.client import progress
 from feature_registry.client.failures import refused
 from feature_registry.client.secrets import keep_out_of_logs
 from feature_registry.errors import Conflict, Invalid, NotFound, RegistryError, Unavailable
-from feature_registry.model import Entry, PlannedFile
+from feature_registry.model import Column, Entry, PlannedFile
 
 if TYPE_CHECKING:
     from feature_registry.client.filters import Where
     from feature_registry.client.table import Table
+
+Advance = Callable[[int], None]
 
 PARALLEL = 8
 CHUNK = 1 << 20  # bytes
@@ -60,7 +62,7 @@ def _fetch_all(wanted: list[tuple[Path, PlannedFile]], table: str, show: bool) -
     limits = httpx.Limits(max_connections=2 * PARALLEL)
     with (
         httpx.Client(follow_redirects=True, timeout=TIMEOUT, limits=limits) as http,
-        progress.bar("downloading", sum(file.size for _, file in wanted), show) as advance,
+        _bar("downloading", sum(file.size for _, file in wanted), show) as advance,
         ThreadPoolExecutor(PARALLEL) as pool,
     ):
         fetches = [_Fetch(http, target, file, table=table, advance=advance, stop=stop) for target, file in wanted]
@@ -88,7 +90,7 @@ class _Fetch:
         file: PlannedFile,
         *,
         table: str,
-        advance: progress.Advance,
+        advance: Advance,
         stop: threading.Event,
     ) -> None:
         self.http, self.target, self.file, self.table = http, target, file, table
@@ -239,22 +241,27 @@ def _claim(root: Path, table: Table, files: list[str]) -> None:
 
 def _facts(entry: Entry, files: list[str]) -> dict[str, Any]:
     table, seen = entry.table, entry.version.inspection
-    said = table.model_dump(mode="json", include={"description", "license", "usage_constraints", "citation", "key"})
+    columns = [(field, table.columns.get(field.name, Column())) for field in seen.fields]
     return {
         "ref": str(entry.ref),
         "version_id": entry.version.id,
-        **said,
-        "columns": [
-            field.model_dump(mode="json")
-            | (
-                table.columns[field.name].model_dump(mode="json", exclude={"type"})
-                if field.name in table.columns
-                else {}
-            )
-            for field in seen.fields
-        ],
-        "partition_columns": list(seen.partition_columns),
-        "logical_types": seen.logical_types,
-        "arrow_schema": seen.arrow_schema,
+        **table.model_dump(mode="json", include={"description", "license", "usage_constraints", "citation", "key"}),
+        "columns": [field.model_dump() | said.model_dump(mode="json", exclude={"type"}) for field, said in columns],
+        **seen.model_dump(mode="json", include={"partition_columns", "logical_types", "arrow_schema"}),
         "files": files,
     }
+
+
+@contextmanager
+def _bar(what: str, total: int, show: bool) -> Iterator[Advance]:
+    """Yields a function that advances a bar on standard error by so many bytes, from any thread."""
+    if not show:
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as drawn:
+        task = drawn.add_task(what, total=total)
+        yield lambda count: drawn.advance(task, count)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
-from feature_registry.client.service import Service
 from feature_registry.client.text import amount, counted, grid, owner
 from feature_registry.model import Entry, Search
+
+if TYPE_CHECKING:
+    from feature_registry.client.http import Service
 
 SHOWN = 50  # lines
 

@@ -6,7 +6,7 @@ import secrets
 import time
 from datetime import datetime
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -29,7 +29,11 @@ from feature_registry.model import (
     Search,
 )
 
+if TYPE_CHECKING:
+    from feature_registry.registry import Registry
+
 T = TypeVar("T")
+Service: TypeAlias = "HttpService | Registry"  # what a client speaks to; their methods are the same use cases
 
 PATIENCE = 10.0  # seconds within which a call is tried again: its server may be starting
 FIRST_PAUSE = 0.1  # seconds, doubled each time

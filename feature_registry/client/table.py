@@ -15,7 +15,6 @@ from pydantic import PrivateAttr
 from feature_registry.client import filters, scan
 from feature_registry.client.failures import explained
 from feature_registry.client.filters import Filter, Where
-from feature_registry.client.service import Service
 from feature_registry.client.text import card, summary
 from feature_registry.errors import Invalid
 from feature_registry.model import Column, Entry, Event, Mode, Plan, PlanRequest
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+
+    from feature_registry.client.http import Service
 
 
 class ReadPlan(Plan):
