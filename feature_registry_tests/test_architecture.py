@@ -39,12 +39,12 @@ ARROWS = {
     "api": GROUND | {"registry", "policy", "exports", "formats", "storage"},
     "defs": GROUND | {"registry", "policy", "exports", "formats", "storage", "cave"},
     "definitions": GROUND | {"registry", "defs"},
-    "cli": GROUND | {"registry", "client", "api", "storage", "formats", "exports", "demo"},
+    "cli": GROUND | {"registry", "client", "api", "storage", "formats", "exports", "defs", "demo"},
     "demo": GROUND | {"registry", "client", "api", "defs", "cli", "storage", "formats", "cave"},
     "__init__": set(),
     "__main__": {"cli"},
 }
-ONLY_INSIDE_FUNCTIONS = {("client", "registry"), ("cli", "registry"), ("cli", "api"), ("cli", "demo")}
+ONLY_INSIDE_FUNCTIONS = {("client", "registry"), ("cli", "registry"), ("cli", "api"), ("cli", "defs"), ("cli", "demo")}
 ROOMS_OF: dict[str | None, set[str]] = {
     None: GROUND | {"client", "cli", "__init__", "__main__"},
     "server": CORE | {"registry", "api"},

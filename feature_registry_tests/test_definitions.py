@@ -9,6 +9,7 @@ import yaml
 from dagster._core.instance import InstanceRef
 
 import feature_registry
+from feature_registry.cli.instance import configuration
 
 ROOT = Path(feature_registry.__file__).parents[1]
 
@@ -29,8 +30,12 @@ def test_dagster_keeps_its_state_in_one_folder(tmp_path: Path) -> None:
         if each is not None
     ]
     assert len(folders) == 3
-    assert all(Path(folder).parts[0] == ".dagster" for folder in folders)
+    assert all(Path(folder).parts[:2] == (".feature_registry", "dagster") for folder in folders)
     assert ref.settings["telemetry"] == ref.settings["nux"] == {"enabled": False}
+    # What `up` and the demo write is seen by `dagster dev` in a checkout.
+    assert yaml.safe_load((ROOT / "dagster.yaml").read_text()) == configuration(
+        Path(".feature_registry/dagster"), False
+    )
 
 
 def test_an_instance_of_the_shipped_configuration_writes_there_only(tmp_path: Path) -> None:
@@ -41,5 +46,5 @@ def test_an_instance_of_the_shipped_configuration_writes_there_only(tmp_path: Pa
         "dg.DagsterInstance.from_ref(ref).add_dynamic_partitions('mat_version_minnie65_public', ['1507'])\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path), str(ROOT)], check=True, cwd=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [".dagster"]
+    assert [path.name for path in tmp_path.iterdir()] == [".feature_registry"]
     assert dg.__version__ == "1.13.27"  # what these rules were read from

@@ -13,6 +13,7 @@ from feature_registry.cli.commands import app
 from feature_registry.client.text import amount, grid
 from feature_registry.errors import Invalid
 from feature_registry.location import Location
+from feature_registry.model import Contents
 
 if TYPE_CHECKING:
     from feature_registry.registry import Registry
@@ -48,22 +49,33 @@ def rebuild(
     from_export: Annotated[
         str | None, typer.Option(help="A catalog.json, as a file or a location of a storage.")
     ] = None,
+    from_dagster: Annotated[bool, typer.Option("--from-dagster", help="What Dagster's instance remembers.")] = False,
 ) -> None:
     """Bring back the table versions that the catalog lacks; what it holds stays as it is."""
-    sources = {"--from-export": from_export}
+    sources = {"--from-export": from_export, "--from-dagster": from_dagster}
     if sum(map(bool, sources.values())) != 1:
         raise typer.BadParameter(f"say from what: one of {', '.join(sources)}")
     registry = catalog(context)
-    from feature_registry.exports.catalog_json import parse
-
-    place = Location(from_export or "")
-    try:
-        text = registry.store(place).read(place).decode()
-    except UnicodeDecodeError:
-        raise Invalid("is no text", field="from_export", value=str(place), expected="a catalog.json") from None
-    for entry in registry.rebuild(parse(text)):
+    contents = _exported(registry, Location(from_export)) if from_export else _remembered(registry)
+    for entry in registry.rebuild(contents):
         found = [f"; {check.name}: {check.message}" for check in entry.version.checks if check.name == "manifest"]
         typer.echo(f"{entry.ref} is back, {entry.version.status}{''.join(found)}")
+
+
+def _exported(registry: Registry, place: Location) -> Contents:
+    from feature_registry.exports.catalog_json import parse
+
+    try:
+        return parse(registry.store(place).read(place).decode())
+    except UnicodeDecodeError:
+        raise Invalid("is no text", field="from_export", value=str(place), expected="a catalog.json") from None
+
+
+def _remembered(registry: Registry) -> Contents:
+    from feature_registry.cli.instance import prepare
+    from feature_registry.defs.memory import contents
+
+    return contents(prepare(registry.settings))
 
 
 @app.command()

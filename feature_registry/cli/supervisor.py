@@ -17,6 +17,7 @@ from typing import Any
 
 import typer
 
+from feature_registry.cli.instance import prepare
 from feature_registry.errors import Unavailable
 from feature_registry.settings import Settings
 
@@ -134,9 +135,11 @@ def _dagster(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """
     what = ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "feature_registry.definitions"]
     address = ["-h", settings.host, "-p", str(settings.dagster_port)]
-    said = {"home": settings.home.absolute(), "host": settings.host, "port": settings.port}
+    home = prepare(settings)
+    said = {"home": settings.home.absolute(), "database": settings.database_url}
+    said |= {name: getattr(settings, name) for name in ("host", "port", "file_port", "dagster_port")}
     environment = os.environ | {f"FEATURE_REGISTRY_{name.upper()}": str(value) for name, value in said.items()}
-    environment["FEATURE_REGISTRY_FILE_PORT"] = str(settings.file_port)
+    environment["DAGSTER_HOME"] = str(home)
     command = [sys.executable, "-m", "feature_registry.cli.leash", "dagster", "dev", *what, *address]
     child = subprocess.Popen(  # noqa: S603 - nobody else's words
         command, env=environment, stdin=subprocess.PIPE, start_new_session=True

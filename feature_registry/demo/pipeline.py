@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import dagster as dg
 
+from feature_registry.cli.instance import prepare
 from feature_registry.defs.build import build_defs
+from feature_registry.defs.external import MARK
 from feature_registry.defs.jobs import job_name
 from feature_registry.defs.partitions import mat_versions
 from feature_registry.demo.cortex import DATASTACK
@@ -37,22 +37,16 @@ class Materialized:
 
 
 def open_instance() -> dg.DagsterInstance:
-    """The one whose runs the Dagster UI shows: that of DAGSTER_HOME, else that of dagster.yaml in this folder.
-
-    Without either, nothing is kept of the runs.
-    """
-    if os.environ.get("DAGSTER_HOME"):
-        return dg.DagsterInstance.get()
-    if Path("dagster.yaml").exists():
-        return dg.DagsterInstance.from_config(str(Path.cwd()))
-    return dg.DagsterInstance.ephemeral()
+    """The one whose runs the Dagster UI shows."""
+    return dg.DagsterInstance.from_config(str(prepare(Settings())))
 
 
 def materialize(versions: Sequence[int], instance: dg.DagsterInstance) -> Iterator[Materialized]:
     """Makes all feature tables of each version; a version whose tables this very code made is skipped."""
     definitions = build_defs(["feature_registry.demo.assets"])
     job = definitions.resolve_job_def(job_name(DATASTACK))
-    code = {spec.key.path[-1]: spec.code_version for spec in definitions.resolve_all_asset_specs()}
+    specs = definitions.resolve_all_asset_specs()
+    code = {spec.key.path[-1]: spec.code_version for spec in specs if MARK not in spec.metadata}
     registry = Registry(Settings())
     try:
         registry.record_datastack(CortexVersions().datastack())
