@@ -7,12 +7,12 @@ import os
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from feature_registry.catalog.schema import events, manifests, versions
 from feature_registry.errors import NotFound
+from feature_registry.location import Location
 from feature_registry.model import Entry, Person, PlanRequest, Search
 from feature_registry.registry import Registry
 from feature_registry_tests.kills.writing import DATASTACK, OUTSIDE, PHASES, Job, described, frame, prepare, work
@@ -76,8 +77,8 @@ class Outcome:
     half_visible: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     reruns_failed: list[str] = field(default_factory=list)
-    leftover_files: int = 0
-    unlisted: list[str] = field(default_factory=list)
+    misjudged: list[str] = field(default_factory=list)  # by gc
+    collected: int = 0
 
 
 def run(job: Job, kill_at: Segment | None = None, share: float = 0.0) -> Told:
@@ -123,7 +124,7 @@ class World:
 
     def __init__(self, home: Path, database: str | None) -> None:
         self.home, self.database = home, database
-        self.readable: dict[str, int | None] = {}  # table -> the job whose data readers get
+        self.readable: dict[tuple[str, int], int | None] = {}  # kind, mat_version -> the job whose rows readers get
         self.made: dict[str, int] = {}  # version id -> the job that registered it
 
     def job(self, kind: str, number: int, mat_version: int) -> Job:
@@ -177,15 +178,25 @@ class World:
             raise RuntimeError(f"wrong before anything was killed: {outcome}")
         return told.segments()
 
+    def collect(self, outcome: Outcome) -> None:
+        """What `gc` deletes is what was left over; all that anybody reads stays."""
+        jobs = [self.job(kind, 0, mat_version) for kind, mat_version in self.readable]
+        with opened(jobs[0]) as registry:
+            drafts = {id for id in self.made if registry.version(id).status == "draft"}
+            outcome.collected += sum(each.files for each in registry.collect(timedelta(0)))
+            outcome.misjudged += [f"{file} was not collected" for file in sorted(left_over(registry))]
+            gone = drafts - registry_ids(registry)
+        self.made = {id: number for id, number in self.made.items() if id not in gone}
+        for job in jobs:
+            self._check(job, Told(), outcome, f"{job.table}, after collecting")
+
     def _check(self, job: Job, told: Told, outcome: Outcome, where: str) -> None:
         with opened(job) as registry:
             sight = Sight(registry, job, self)
             outcome.lost += [f"{where}: {fault}" for fault in sight.lost(told)]
             outcome.half_visible += [f"{where}: {fault}" for fault in sight.half_visible(told)]
-            self.readable[job.table] = sight.current
-            left, registered = unregistered(registry), locations(registry)
-            outcome.leftover_files = len(left)
-            outcome.unlisted += [f"{where}: {fault}" for fault in misjudged(registry, left, registered)]
+            self.readable[job.kind, job.mat_version] = sight.current
+            outcome.misjudged += [f"{where}: {fault}" for fault in misjudged(registry)]
 
 
 @contextmanager
@@ -204,7 +215,7 @@ class Sight:
     def __init__(self, registry: Registry, job: Job, world: World) -> None:
         self.registry, self.job, self.world = registry, job, world
         self.other = registry.acting(Person(name="another"))
-        self.before = world.readable.get(job.table)
+        self.before = world.readable.get((job.kind, job.mat_version))
         self.entry = _described(self.other, job.table)
         self.current = None if self.entry is None else self._number(self.entry)
 
@@ -228,7 +239,7 @@ class Sight:
             if call == "edit" and self._said() != described(self.job):
                 yield f"{call} returned, and the description is {self._said()!r}"
         for version_id, number in self.world.made.items():
-            if not _holds(self._read(version_id), number):
+            if not holds(self._read(version_id), number):
                 yield f"{version_id} no longer holds the rows of {number}"
 
     def half_visible(self, told: Told) -> Iterator[str]:
@@ -240,9 +251,9 @@ class Sight:
         yield from self._agreement()
         yield from self._rows_of_the_catalog()
         yield from self._dagsters()
-        for version_id in self._ids():
+        for version_id in registry_ids(self.registry):
             if version_id not in self.world.made:
-                if not _holds(self._read(version_id), self.job.number):
+                if not holds(self._read(version_id), self.job.number):
                     yield f"{version_id} is registered and does not hold the rows of {self.job.number}"
                 self.world.made[version_id] = self.job.number
 
@@ -258,24 +269,27 @@ class Sight:
             if self.entry.version.status == "draft":
                 yield "another person gets a draft"
             plan = self.other.plan(PlanRequest(table=self.job.table, mode="direct"))
-            if not _holds(pl.read_parquet([str(file.url) for file in plan.files]), self.current):
+            if not holds(pl.read_parquet([str(file.url) for file in plan.files]), self.current):
                 yield f"the plan's files do not hold the rows of {self.current}"
 
     def _rows_of_the_catalog(self) -> Iterator[str]:
         """One registered event and one manifest a version."""
+        ids = registry_ids(self.registry)
         with self.registry.database.read() as connection:
-            registered = set(
-                connection.execute(sa.select(events.c.version_id).where(events.c.kind == "registered")).scalars()
-            )
+            rows = connection.execute(sa.select(events.c.kind, events.c.version_id)).all()
             manifested = set(connection.execute(sa.select(manifests.c.version_id)).scalars())
-        if not registered == manifested == set(self._ids()):
-            yield f"{len(registered)} events, {len(manifested)} manifests, {len(self._ids())} versions"
+        made = [row.version_id for row in rows if row.kind == "registered"]
+        ended = {row.version_id for row in rows if row.kind == "unregistered"}
+        if len(made) != len(set(made)) or set(made) - ended != ids or not ids <= manifested <= set(made):
+            yield f"{len(made)} registrations, {len(manifested)} manifests, {len(ids)} versions"
 
     def _dagsters(self) -> Iterator[str]:
-        """Dagster's instance opens, and claims no materialization that the catalog lacks."""
+        """Dagster's instance opens, and claims no materialization that was not registered."""
         if self.job.kind == OUTSIDE:
             return
-        known = set(self._ids())
+        with self.registry.database.read() as connection:
+            ever = sa.select(events.c.version_id).where(events.c.kind == "registered")
+            known = set(connection.execute(ever).scalars())
         wanted = dg.AssetRecordsFilter(
             asset_key=dg.AssetKey([DATASTACK, self.job.kind]), asset_partitions=[str(self.job.mat_version)]
         )
@@ -285,10 +299,6 @@ class Sight:
                 claimed = record.asset_materialization.metadata["feature_registry/id"].value
                 if claimed not in known:
                     yield f"Dagster claims {claimed}"
-
-    def _ids(self) -> list[str]:
-        with self.registry.database.read() as connection:
-            return list(connection.execute(sa.select(versions.c.id)).scalars())
 
     def _said(self) -> str | None:
         return None if self.entry is None else self.entry.table.description
@@ -300,7 +310,13 @@ class Sight:
         """The job whose rows a reader gets; -1: of no one job."""
         rows = self.other.scan(entry.version).collect()
         numbers = (self.before, self.job.number)
-        return next((number for number in numbers if number is not None and _holds(rows, number)), -1)
+        return next((number for number in numbers if number is not None and holds(rows, number)), -1)
+
+
+def registry_ids(registry: Registry) -> set[str]:
+    """Of all table versions."""
+    with registry.database.read() as connection:
+        return set(connection.execute(sa.select(versions.c.id)).scalars())
 
 
 def _described(registry: Registry, table: str) -> Entry | None:
@@ -310,7 +326,7 @@ def _described(registry: Registry, table: str) -> Entry | None:
         return None
 
 
-def _holds(rows: pl.DataFrame, number: int | None) -> bool:
+def holds(rows: pl.DataFrame, number: int | None) -> bool:
     """Whether these are exactly the rows of a job, in whatever order."""
     return number is not None and rows.select("id", "value").sort("id").equals(frame(number))
 
@@ -318,22 +334,37 @@ def _holds(rows: pl.DataFrame, number: int | None) -> bool:
 # ---------------------------------------------------------------------------------------------------- leftovers
 
 
-def locations(registry: Registry) -> list[str]:
+def registered(registry: Registry) -> dict[str, set[str]]:
+    """The folders that table versions lie in, and the statuses of those."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
     with registry.database.read() as connection:
-        return list(connection.execute(sa.select(versions.c.location).distinct()).scalars())
+        for place, status in connection.execute(sa.select(versions.c.location, versions.c.status)):
+            found[f"{Location(place).key}/"].add(status)
+    return dict(found)
 
 
-def unregistered(registry: Registry) -> list[Path]:
-    """The files below the managed folder that belong to no registered table."""
-    places = [place.removeprefix("file://") for place in locations(registry)]
-    root = Path(registry.settings.managed_root.key)
-    files = [Path(folder, name) for folder, _, names in os.walk(root) for name in names]
-    return sorted(file for file in files if not any(str(file).startswith(f"{place}/") for place in places))
+def walked(registry: Registry) -> set[str]:
+    """All files below the managed folder, hidden ones too."""
+    root = registry.settings.managed_root.key
+    return {f"{folder}/{name}" for folder, _, names in os.walk(root) for name in names}
 
 
-def misjudged(registry: Registry, left: list[Path], registered: Iterable[str]) -> Iterator[str]:
-    """Where `gc` would list something else than the files that are left over."""
-    return iter(())
+def left_over(registry: Registry) -> set[str]:
+    """Those that belong to no registered table version."""
+    places = registered(registry)
+    return {file for file in walked(registry) if not any(file.startswith(place) for place in places)}
+
+
+def misjudged(registry: Registry) -> Iterator[str]:
+    """Files that are left over and would not be listed by `gc`, and listed ones that somebody reads."""
+    files, places = left_over(registry), registered(registry)
+    listed = registry.leftovers(timedelta(0))
+    covered = {file for file in walked(registry) if any(file.startswith(each.location.key) for each in listed)}
+    yield from (f"{file} is left over, and not listed" for file in sorted(files - covered))
+    for file in sorted(covered - files):
+        statuses = set().union(*(each for place, each in places.items() if file.startswith(place)))
+        if statuses != {"draft"}:
+            yield f"{file} is listed as left over, and belongs to a version that is {statuses}"
 
 
 # -------------------------------------------------------------------------------------------------------- rounds
@@ -348,10 +379,12 @@ def chosen(segments: list[Segment], chance: random.Random) -> tuple[Segment, flo
     return chance.choice(by_phase[phase]), chance.random()
 
 
-def kill(worlds: list[World], rounds: int, seed: int, **said: Any) -> Outcome:
+KINDS = ("delta", "parquet", OUTSIDE)
+
+
+def kill(worlds: list[World], rounds: int, seed: int, kinds: tuple[str, ...] = KINDS) -> Outcome:
     """Rounds of every kind in every world; the worlds by turns."""
     chance, outcome = random.Random(seed), Outcome()
-    kinds = ["delta", "parquet", OUTSIDE]
     segments: dict[tuple[World, str], list[Segment]] = {}
     for number in range(rounds):
         world = worlds[number % len(worlds)]
@@ -360,4 +393,6 @@ def kill(worlds: list[World], rounds: int, seed: int, **said: Any) -> Outcome:
             segments[world, kind] = world.first(world.job(kind, rounds + len(segments), 1))
         job = world.job(kind, number, chance.randint(1, 4))
         world.round(job, *chosen(segments[world, kind], chance), outcome)
+    for world in worlds:
+        world.collect(outcome)
     return outcome
