@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from benchmarks.figures import figure, preamble, size_argument
 from feature_registry.catalog import events
 from feature_registry.location import Location
-from feature_registry.model import Column, Entry, Registration, Search
+from feature_registry.model import Column, Entry, Registration
 from feature_registry.registry import Registry
 from feature_registry.settings import Settings
 

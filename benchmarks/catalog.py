@@ -1,0 +1,261 @@
+"""The catalog at scale: 10,000 tables of 20 columns at 10 materialization versions each, in SQLite.
+
+Filled by the functions that a registration writes with (event, schema, manifest, derivation), without files behind
+them and many registrations in a transaction. Then, in this process: the entry of an exact and of a latest reference,
+all tables at one version page by page (each page of 100 entries is seen once, none was seen before), full text with
+filters; the same lookup over HTTP; and through a Dagster instance that was told of some of the same tables.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+from dagster._core.instance.ref import InstanceRef
+
+from benchmarks.figures import figure, preamble, size_argument
+from benchmarks.servers import running
+from feature_registry.catalog import events
+from feature_registry.catalog.changes import chunks
+from feature_registry.client.http import HttpService
+from feature_registry.formats._manifests import encoded
+from feature_registry.location import Location
+from feature_registry.model import (
+    CheckResult,
+    Column,
+    FeatureTable,
+    Inspection,
+    MaterializationVersion,
+    Owner,
+    Producer,
+    Search,
+    SegmentationNode,
+    StoredField,
+    TableVersion,
+)
+from feature_registry.registry import Registry, manifests
+from feature_registry.registry import registration as registering
+from feature_registry.settings import Settings
+
+TABLES, MAT_VERSIONS, COLUMNS = 10_000, 10, 20
+TOLD = 200  # tables of which Dagster is told: it takes 50 to 100 materializations a second
+AT_ONCE = 50  # tables registered in one transaction
+CALLS = 400
+DATASTACK = "bench"
+LIMITS = {"lookup_ms": 1, "list_ms": 5, "search_ms": 20, "http_lookup_ms": 5}
+WORDS = ["synapse", "spine", "soma", "nucleus", "axon", "dendrite", "bouton", "cleft", "vesicle", "mitochondrion", "myelin", "glia", "astrocyte", "microglia", "pyramidal", "basket", "chandelier", "martinotti", "layer", "depth", "volume", "area", "length", "radius", "curvature", "thickness", "distance", "density", "count", "score", "probability", "embedding", "cluster", "type", "class", "label", "proofread", "skeleton", "mesh", "branch", "tip", "root", "angle", "orientation", "position", "center", "boundary", "shape", "texture", "intensity", "heat", "kernel", "signature", "spectrum", "moment"]
+
+
+def tables(count: int) -> Iterator[FeatureTable]:
+    """Their words are drawn from few, so that some are in thousands of documents; `rare_N` is in one alone."""
+    chance = random.Random(0)
+    for number in range(count):
+        said = {"id": Column("The row."), "pt_root_id": Column("The cell.", kind=SegmentationNode(level="root_id"))}
+        for at in range(COLUMNS - len(said)):
+            words = chance.sample(WORDS, 6)
+            said[f"{words[0]}_{words[1]}_{at}"] = Column(f"The {' '.join(words)} of the cell.", unit="um")
+        yield FeatureTable(
+            datastack=DATASTACK,
+            name=f"{'_'.join(chance.sample(WORDS, 2))}_{number}",
+            description=f"The {' '.join(chance.sample(WORDS, 8))}, as in rare{number}x.",
+            owner=Owner(team=f"team{number % 40}"),
+            license="CC-BY-4.0",
+            tags=tuple(chance.sample(WORDS, 3)),
+            key=("id",),
+            columns=said,
+        )
+
+
+def inspection(table: FeatureTable, mat_version: int) -> tuple[Inspection, pa.Table]:
+    """What would be seen of one Parquet file."""
+    schema = pa.schema([(name, pa.int64() if name.endswith("id") else pa.float32()) for name in table.columns])
+    manifest = pa.table({"path": [""], "size": [1_000_000], "rows": [10_000], "checksum": ["0" * 64], "etag": ["0"]})
+    seen = Inspection(
+        location=Location(f"s3://bench/{table.name}/{mat_version}.parquet"),
+        format="parquet",
+        fields=tuple(StoredField(name=field.name, type=str(field.type)) for field in schema),
+        arrow_schema=encoded(schema),
+        rows=10_000,
+        bytes=1_000_000,
+        files=1,
+        fingerprint=f"{table.name}@{mat_version}",
+        content=manifests.content(manifest),
+    )
+    return seen, manifest
+
+
+def version(table: FeatureTable, mat_version: int, seen: Inspection) -> TableVersion:
+    return TableVersion(
+        id=f"{table.name}-{mat_version}",
+        datastack=table.datastack,
+        name=table.name,
+        mat_version=mat_version,
+        revision=0,
+        inspection=seen,
+        producer=Producer(pipeline=f"dagster:{DATASTACK}/{table.name}", code_version="1", run_id=f"run-{mat_version}"),
+        checks=tuple(
+            CheckResult(name=name, outcome="passed", message="as declared")
+            for name in ("exists", "format", "schema", "location", "mat_version")
+        ),
+        created_at=datetime.now(UTC),
+        created_by="bench",
+    )
+
+
+def fill(registry: Registry, described: Iterable[FeatureTable]) -> None:
+    about = {"by": "bench", "datastack": DATASTACK}
+    registry.record_versions(
+        MaterializationVersion(datastack=DATASTACK, mat_version=at, time_stamp=datetime(2024, at, 1, tzinfo=UTC))
+        for at in range(1, MAT_VERSIONS + 1)
+    )
+    for some in chunks(described, AT_ONCE):
+        with registry.database.write() as connection:
+            news = []
+            for table in some:
+                details = table.model_dump(mode="json", exclude={"datastack", "name"})
+                news.append(events.new("described", **about, name=table.name, details=details))
+                for mat_version in range(1, MAT_VERSIONS + 1):
+                    seen, manifest = inspection(table, mat_version)
+                    made, files = version(table, mat_version, seen), manifests.encode(manifest)
+                    news.append(registering.new_version(connection, made, manifests.schema_id(seen), files))
+                    news.append(events.new("published", **about, name=table.name, version_id=made.id))
+            events.record_all(connection, news)
+
+
+def timings(calls: Iterable[Callable[[], object]]) -> list[float]:
+    """Milliseconds of each call."""
+    spent = []
+    for call in calls:
+        start = time.perf_counter()
+        call()
+        spent.append(1000 * (time.perf_counter() - start))
+    return spent
+
+
+def shown(name: str, spent: list[float]) -> float:
+    """Prints and answers the median."""
+    middle = statistics.median(spent)
+    high = sorted(spent)[int(0.95 * len(spent))]
+    print(f"  {name:<44}{middle:8.2f} ms (p95 {high:.2f}, n={len(spent)})", flush=True)
+    return middle
+
+
+def references(names: list[str], count: int = CALLS) -> list[str]:
+    """Of random tables, exact and latest ones in turn."""
+    chance = random.Random(1)
+    ends = ("", f"@{MAT_VERSIONS // 2}")
+    return [f"{DATASTACK}/{chance.choice(names)}{ends[at % 2]}" for at in range(count)]
+
+
+def walk(registry: Registry, mat_version: int) -> list[float]:
+    """All pages of what there is at one version."""
+    spent, after = [], None
+    while True:
+        start = time.perf_counter()
+        page = registry.search(Search(mat_version=mat_version, limit=100, after=after))
+        spent.append(1000 * (time.perf_counter() - start))
+        after = page.next
+        if after is None:
+            return spent
+
+
+def searches(names: list[str]) -> dict[str, list[Search]]:
+    chance = random.Random(2)
+    numbers = [name.rsplit("_", 1)[1] for name in chance.sample(names, min(50, len(names)))]
+    common = [Search(text=word, mat_version=3) for word in WORDS[:50]]
+    filtered = [
+        Search(text=f"{word} {word[:3]}", mat_version=7, owner=f"team{at % 40}", column="pt_root_id", unit="um")
+        for at, word in enumerate(WORDS[:50])
+    ]
+    return {
+        "one word, in one table": [Search(text=f"rare{number}x", mat_version=2) for number in numbers],
+        "one word, in most tables": common,
+        "two words, owner, column, unit, version": filtered,
+        "two words, latest, owner": [
+            Search(text=f"{word} dist", mat_version="latest", owner=f"team{at % 40}", license="CC-BY-4.0")
+            for at, word in enumerate(WORDS[:50])
+        ],
+        "no match": [Search(text=f"nothing{number}", mat_version=2) for number in numbers],
+    }
+
+
+def dagster(folder: Path, described: list[FeatureTable]) -> None:
+    """The same questions to an event log that was told of the same materializations."""
+    folder.mkdir()
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder))) as instance:
+        start = time.perf_counter()
+        for table in described:
+            schema = dg.TableSchema([dg.TableColumn(name) for name in table.columns])
+            for at in range(1, MAT_VERSIONS + 1):
+                told = dg.AssetMaterialization(
+                    [DATASTACK, table.name], partition=str(at), metadata={"dagster/column_schema": schema}
+                )
+                instance.report_runless_asset_event(told)
+        count = len(described) * MAT_VERSIONS
+        print(f"Dagster's instance (SQLite), {len(described)} tables")
+        print(f"  {'reported':<44}{count / (time.perf_counter() - start):8.0f} materializations/s")
+
+        def exact(name: str, at: int) -> object:
+            wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey([DATASTACK, name]), asset_partitions=[str(at)])
+            return instance.fetch_materializations(wanted, limit=1).records[0]
+
+        def listed() -> list[object]:
+            return [exact(key.path[-1], 5) for key in instance.all_asset_keys()]
+
+        chance = random.Random(1)
+        chosen = [chance.choice(described).name for _ in range(CALLS // 2)]
+        lookup = shown("lookup, exact", timings([lambda name=name: exact(name, 5) for name in chosen]))
+        whole = shown("all tables at one version, one by one", timings([listed] * 5))
+        print(f"  {'  a table':<44}{whole / len(described):8.2f} ms, {whole / len(described) * TABLES / 1000:.0f} s")
+        figure("catalog", "dagster_lookup_ms", lookup)
+
+
+def main() -> None:
+    count = size_argument(TABLES)
+    preamble("catalog", f"{count:,} tables x {MAT_VERSIONS} versions x {COLUMNS} columns", "sqlalchemy", "pydantic")
+    with tempfile.TemporaryDirectory() as temporary:
+        home = Path(temporary, "registry")
+        registry = Registry(Settings(home=home))
+        start = time.perf_counter()
+        fill(registry, tables(count))
+        rate = count * MAT_VERSIONS / (time.perf_counter() - start)
+        size = (home / "catalog.db").stat().st_size / 2**20
+        print(f"filled at {rate:.0f} registrations/s, {size:.0f} MiB")
+        measured = {"fill_per_s": rate} | measure(registry, home, [table.name for table in tables(count)])
+        registry.close()
+        dagster(Path(temporary, "dagster"), list(tables(min(TOLD, count))))
+    for key, value in measured.items():
+        figure("catalog", key, value, LIMITS.get(key))
+
+
+def measure(registry: Registry, home: Path, names: list[str]) -> dict[str, float]:
+    refs = references(names)
+    registry.describe(refs[0])
+    print("in process")
+    figures = {"lookup_ms": shown("lookup", timings([lambda ref=ref: registry.describe(ref) for ref in refs]))}
+    pages = [spent for at in (1, MAT_VERSIONS) for spent in walk(registry, at)]
+    figures["list_ms"] = shown("a page of 100 at one version", pages)
+    print(f"  {'first and last page':<44}{pages[0]:8.2f} ms, {pages[-1]:.2f} ms")
+    kinds = {
+        name: shown(f"search: {name}", timings([lambda each=each: registry.search(each) for each in wanted]))
+        for name, wanted in searches(names).items()
+    }
+    figures["search_ms"] = max(kinds.values())
+    with running(home, allowed=home) as servers:
+        service = HttpService(servers.settings.api_address)
+        service.describe(refs[0])
+        calls = [lambda ref=ref: service.describe(ref) for ref in refs]
+        figures["http_lookup_ms"] = shown("lookup over HTTP", timings(calls))
+        service.close()
+    return figures
+
+
+if __name__ == "__main__":
+    main()
