@@ -83,6 +83,7 @@ class TestStorage:
                 store.write(place.joined(name), breaking())
         assert store.read(place.joined("x")) == b"old"
         assert keys(store, place) == [place.joined("x").key]
+        assert list(store.unfinished(place)) == []
 
     def test_lists_at_any_depth_sorted_by_key(self, store: Store, place: Location) -> None:
         names = ["b", "a/z", "a/b/c", "a-b", "a.b", "a0", "B", "é", "a/_delta_log/0.json", "a/.hidden"]

@@ -158,3 +158,13 @@ def test_contents_that_contradict_themselves_change_nothing(fresh: Open, tmp_pat
         with pytest.raises(Invalid):
             after.rebuild(Contents(datastacks=(Datastack(name="d"),), entries=(entry, wrong)))
     assert after.newest_event() == 0
+
+
+def test_what_was_unregistered_does_not_come_back(fresh: Open, tmp_path: Path) -> None:
+    registry = fresh()
+    register(registry, write(tmp_path / "a", 1))
+    register(registry, write(tmp_path / "b", 2))
+    held = registry.contents()
+    registry.unregister("d/synapses@7.0")
+    assert registry.rebuild(held) == ()
+    assert [str(each.ref) for each in registry.contents().entries] == ["d/synapses@7.1"]

@@ -98,3 +98,12 @@ def test_a_signature_covers_path_range_and_expiry(tmp_path: Path) -> None:
             verify(key, path, wrong, header, now=now)
     assert key != signing_key(Settings(home=tmp_path / "other"))
     assert key != settings.link_key
+
+
+def test_what_a_killed_writer_left_is_listed_apart(store: Storage, tmp_path: Path) -> None:
+    place = Location(tmp_path / "left")
+    store.write(place.joined("a/whole"), b"x")
+    draft = place.joined("a/.draft-0123456789abcdef")
+    Path(draft.key).write_bytes(b"begun")
+    assert [found.location for found in store.list(place)] == [place.joined("a/whole")]
+    assert [(found.location, found.size) for found in store.unfinished(place)] == [(draft, 5)]
