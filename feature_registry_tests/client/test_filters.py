@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import reduce
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -30,6 +31,7 @@ SCHEMA: dict[str, pl.DataType] = {
     "local": pl.Datetime("us"),
     "day": pl.Date(),
     "big": pl.UInt64(),
+    "money": pl.Decimal(10, 2),
 }
 FRAME = pl.DataFrame(
     {
@@ -44,6 +46,7 @@ FRAME = pl.DataFrame(
         "local": [datetime(2024, 5, day) for day in range(1, 6)],
         "day": [date(2024, 5, day) for day in range(1, 6)],
         "big": [0, 2**63, 2**64 - 1, 7, None],
+        "money": [Decimal("1.25"), Decimal("12.50"), None, Decimal(0), Decimal(-1)],
     },
     schema=SCHEMA,
 )
@@ -107,6 +110,9 @@ def kept(where: Any) -> set[int]:
         ([("big", ">=", 2**63)], {1, 2}),
         ([("big", "in", [2**64 - 1, 2**64])], {2}),
         ([("big", ">", -1)], {0, 1, 2, 3}),
+        ([("money", ">", 1.25)], {1}),
+        ([("money", "in", ["1.25", 12.5])], {0, 1}),
+        ([("money", ">=", Decimal("1.255"))], {1}),
     ],
 )
 def test_conditions_keep_their_rows(where: Any, expected: set[int]) -> None:
@@ -159,6 +165,8 @@ def test_a_million_ids() -> None:
         ([("id", "==", None)], "where.id"),
         ([("volume", "<", "much")], "where.volume"),
         ([("kind", "==", 5)], "where.kind"),
+        ([("money", "==", "much")], "where.money"),
+        ([("local", "<", "2024-05-03T00:00:00.123456789")], "where.local"),
         ([("proofread", "==", 1)], "where.proofread"),
         ([("at", "<", "yesterday")], "where.at"),
         ([("at", "<", "2024-05-03")], "where.at"),
