@@ -1,6 +1,6 @@
 """The API and the file server of a registry, each in a process of its own.
 
-`python benchmarks/servers.py api` (or `files`) is such a process; its settings come from the environment.
+`python -m benchmarks.servers api` (or `files`) is such a process; its settings come from the environment.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Servers:
 
     def start(self, role: str) -> None:
         """`api` or `files`."""
-        self._processes[role] = subprocess.Popen([sys.executable, __file__, role], env=self.environment)
+        self._processes[role] = subprocess.Popen([sys.executable, "-m", "benchmarks.servers", role], env=self.environment)
 
     def await_answers(self) -> None:
         await_answer(f"{self.settings.api_address}/health")

@@ -65,6 +65,8 @@ def register(registry: Registry, registration: Registration) -> Report:
 
 def write(registry: Registry, registration: Registration, inspected: Inspected) -> Report:
     """All that waits for nobody is done before the transaction, which keeps every other writer out."""
+    if registry.settings.managed_root.holds(registration.location):
+        registry.store(registration.location).settle(registration.location)  # its entry must not outlive the table
     files, schema_id = manifests.encode(inspected.manifest), manifests.schema_id(inspected.inspection)
     with registry.database.write() as connection:
         candidate = _candidate(registry, connection, registration, inspected)

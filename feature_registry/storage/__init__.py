@@ -58,6 +58,12 @@ class Store(Protocol):
 
     def delete(self, location: Location) -> None: ...
 
+    def settle(self, prefix: Location) -> None:
+        """Returns when all files below the prefix, a place of the managed root, would survive a loss of power; most
+        stores promise that anyway.
+        """
+        ...
+
     def checksum(self, location: Location) -> str | None:
         """`algorithm:hex` of the file's content; None where the store keeps none and reading it would cost."""
         ...

@@ -126,6 +126,13 @@ class TestStorage:
         with pytest.raises(NotFound):
             store.head(place.joined("x"))
 
+    def test_what_is_settled_is_what_was(self, store: Store, place: Location) -> None:
+        for key in ("x", "deep/er/y"):
+            store.write(place.joined(key), key.encode())
+        store.settle(place)
+        store.settle(place.joined("absent"))
+        assert keys(store, place) == [place.joined(key).key for key in ("deep/er/y", "x")]
+
     def test_checksum_is_of_the_content(self, store: Store, place: Location) -> None:
         store.write(place.joined("x"), b"abc" * 1000)
         found = store.checksum(place.joined("x"))

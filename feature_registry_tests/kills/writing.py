@@ -117,7 +117,7 @@ def _watch(teller: Teller) -> None:
     phase(parquet.Layout, "write", "write")
     phase(delta.Layout, "write", "write")
     phase(registering, "inspect", "register")
-    phase(events, "record", "event")
+    phase(events, "record_all", "event")
     phase(checks, "evaluate", "check")
     phase(Registry, "register", "register", "report")
     phase(Registry, "record_checks", "publish", "end")

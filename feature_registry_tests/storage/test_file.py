@@ -107,3 +107,19 @@ def test_what_a_killed_writer_left_is_listed_apart(store: Storage, tmp_path: Pat
     Path(draft.key).write_bytes(b"begun")
     assert [found.location for found in store.list(place)] == [place.joined("a/whole")]
     assert [(found.location, found.size) for found in store.unfinished(place)] == [(draft, 5)]
+
+
+def test_settling_reaches_every_file_and_folder_below_the_managed_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=tmp_path)
+    store, table = Storage(settings), settings.managed_root.joined("d/t/1/run")
+    files = [table.joined(key) for key in ("a.parquet", "_delta_log/0.json")]
+    for file in files:
+        store.write(file, b"x")
+    synced: set[str] = set()
+    monkeypatch.setattr("feature_registry.storage.file._sync", lambda path: synced.add(str(path)))
+    store.settle(table)
+    root = settings.managed_root
+    folders = [table.joined("_delta_log"), table, *(root.joined(each) for each in ("d/t/1", "d/t", "d")), root]
+    assert synced == {place.key for place in (*files, *folders)}

@@ -7,6 +7,7 @@ there only if they are bound. The signature is an HMAC-SHA256 over the method, t
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import hmac
 import math
@@ -16,6 +17,7 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -88,13 +90,21 @@ class Storage:
                     file.flush()
                     os.fsync(file.fileno())
                 draft.replace(target)
-                _sync_folder(target.parent)
+                _sync(target.parent)
             finally:
                 draft.unlink(missing_ok=True)
 
     def delete(self, location: Location) -> None:
         with _translated(location):
             Path(location.key).unlink()
+
+    def settle(self, prefix: Location) -> None:
+        root = self._settings.managed_root.key
+        with _translated(prefix):
+            files = list(_walk(prefix.key, drafts=False))
+            folders = {str(folder) for file in files for folder in Path(file).parents}
+            with ThreadPoolExecutor(8) as pool:  # the file system's journal takes many at once
+                list(pool.map(_sync, [*files, *(folder for folder in folders if folder.startswith(root))]))
 
     def checksum(self, location: Location) -> str | None:
         with _translated(location), Path(location.key).open("rb") as file:
@@ -194,12 +204,14 @@ def _location(key: str) -> Location:
         raise Invalid("is a file name that is not UTF-8", field="location", value=shown) from None
 
 
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename durable; some file systems cannot, and keep it anyway."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: str | Path) -> None:
+    """Makes a file's content, or a folder's list of files, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
+        os.fsync(descriptor)
+    except OSError as failure:
+        if failure.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot, for folders
+            raise
     finally:
         os.close(descriptor)
 
