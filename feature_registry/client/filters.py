@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import starmap
 from operator import and_, or_
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from feature_registry.client.expressions import COMPARISONS, Dnf, translated
 from feature_registry.client.values import converted, listed
 from feature_registry.errors import Invalid
 from feature_registry.model import Condition, Operator
+from feature_registry.model.conditions import LISTS, checked, known
 
 if TYPE_CHECKING:
     import polars as pl
 
 Where = Any  # pyarrow's filters, a Polars expression, or a list of expressions that all hold
 
-OPERATORS: tuple[Operator, ...] = get_args(Operator)
 EVERYTHING: Dnf = ()
 SHORT_LIST = 10_000  # values up to which Polars skips row groups by the list itself
 
@@ -52,18 +52,13 @@ def build(where: Where, schema: Mapping[str, pl.DataType], logical_types: Mappin
     if isinstance(where, pl.Expr) or (isinstance(where, (list, tuple)) and where and isinstance(where[0], pl.Expr)):
         expression = where if isinstance(where, pl.Expr) else reduce(and_, where)
         for name in () if expression.meta.has_multiple_outputs() else expression.meta.root_names():
-            _known(name, schema)
+            known(name, schema)
         sent = translated(expression, schema)
         if set(logical_types) & set(expression.meta.root_names()):
             return Filter(sent, _expression(sent, schema), expression)
         return Filter(sent, expression)
     sent = _normal_form(where, schema)
     return Filter(sent, _expression(sent, schema))
-
-
-def _known(name: Any, schema: Mapping[str, pl.DataType]) -> None:
-    if name not in schema:
-        raise Invalid("names a column that the table lacks", field="where", value=name, expected=list(schema))
 
 
 def _normal_form(where: Any, schema: Mapping[str, pl.DataType]) -> Dnf:
@@ -88,14 +83,8 @@ def _is_condition(part: Any) -> bool:
 
 
 def _condition(condition: Any, schema: Mapping[str, pl.DataType]) -> Condition:
-    if not _is_condition(condition) or len(condition) != 3:
-        raise Invalid("is no condition", field="where", value=condition, expected="(column, operator, value)")
-    column, operator, value = condition
-    operator = "==" if operator == "=" else operator
-    _known(column, schema)
-    if operator not in OPERATORS:
-        raise Invalid("is no operator", field="where", value=operator, expected=list(OPERATORS))
-    if operator in ("in", "not in"):
+    column, operator, value = checked(condition, schema)
+    if operator in LISTS:
         return column, operator, listed(column, value, schema[column])
     return converted(column, operator, value, schema[column])
 

@@ -1,19 +1,39 @@
-"""What the value of a condition becomes, by the kind of its column: the same rules where it is asked and answered."""
+"""What a condition may be, and what its value becomes by the kind of its column, where it is asked and answered alike."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from feature_registry.errors import Invalid
+from feature_registry.model.access import Condition, Operator
 
 Kind = Literal["integer", "float", "boolean", "text", "date", "decimal", "instant", "local"]
 
+LISTS = ("in", "not in")
+OPERATORS: tuple[Operator, ...] = get_args(Operator)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
 _FRACTION = re.compile(r"[.,][0-9]{7,}")
+
+
+def checked(condition: Any, columns: Collection[str]) -> Condition:
+    """A condition on one of the columns, its value not looked at. `=` is `==`."""
+    if not isinstance(condition, (tuple, list)) or len(condition) != 3 or not isinstance(condition[0], str):
+        raise Invalid("is no condition", field="where", value=condition, expected="(column, operator, value)")
+    column, operator, value = condition
+    known(column, columns)
+    operator = "==" if operator == "=" else operator
+    if operator not in OPERATORS:
+        raise Invalid("is no operator", field="where", value=operator, expected=list(OPERATORS))
+    return column, operator, value
+
+
+def known(column: Any, columns: Collection[str]) -> None:
+    if column not in columns:
+        raise Invalid("names a column that the table lacks", field="where", value=column, expected=list(columns))
 
 
 def fitted(column: str, value: Any, kind: Kind | None) -> Any:

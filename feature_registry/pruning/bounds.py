@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_registry.pruning.values import LISTS, is_nan, is_text
+from feature_registry.model.conditions import LISTS
+from feature_registry.pruning.values import is_nan, is_text
 
 Mask = npt.NDArray[np.bool_]
 Values = npt.NDArray[Any]

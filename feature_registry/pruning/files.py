@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_registry.model import Condition, HashBuckets, Where
+from feature_registry.model.conditions import LISTS
 from feature_registry.pruning.bounds import Bounds, Mask, bounds_of, may_match, ordinal, ordinals, typed
 from feature_registry.pruning.buckets import allowed
-from feature_registry.pruning.values import LISTS, plain
+from feature_registry.pruning.values import plain
 
 MOST_REASONS = 20
 

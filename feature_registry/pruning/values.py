@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_registry.errors import Invalid
-from feature_registry.model import Condition, Operator, Where
-from feature_registry.model.conditions import Kind, fitted, listed
-
-OPERATORS: tuple[str, ...] = get_args(Operator)
-LISTS = ("in", "not in")
+from feature_registry.model import Condition, Where
+from feature_registry.model.conditions import LISTS, Kind, checked, fitted, listed
 
 
 def coerce(where: Where, schema: pa.Schema) -> Where:
@@ -32,13 +28,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _condition(condition: Any, schema: pa.Schema) -> Condition:
-    if not isinstance(condition, (tuple, list)) or len(condition) != 3:
-        raise Invalid("is no condition", field="where", value=condition, expected="(column, operator, value)")
-    column, operator, value = condition
-    if column not in schema.names:
-        raise Invalid("names a column that the table lacks", field="where", value=column, expected=schema.names)
-    if operator not in OPERATORS:
-        raise Invalid("is no operator", field="where", value=operator, expected=OPERATORS)
+    column, operator, value = checked(condition, schema.names)
     kind = _kind(plain(schema.field(column).type))
     if operator not in LISTS:
         return column, operator, fitted(column, value, kind)
