@@ -10,11 +10,11 @@ import base64
 import importlib
 import pkgutil
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from feature_registry.errors import Invalid
+from feature_registry.errors import Invalid, NotFound
 from feature_registry.location import Location
 from feature_registry.model import Inspection
 
@@ -104,6 +104,7 @@ def sniff(store: Store, location: Location) -> Format:
         candidate = get(name)
         if candidate.sniff(store, location):
             return candidate
-    raise Invalid(
-        "holds no table of a known format", field="location", value=str(location), expected=f"one of {names()}"
-    )
+    place: dict[str, Any] = {"field": "location", "value": str(location), "expected": f"a table, one of {names()}"}
+    if next(store.list(location), None) is None:
+        raise NotFound("holds nothing", **place)
+    raise Invalid("holds no table of a known format", **place)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
 from feature_registry import formats, policy, pruning
-from feature_registry.catalog import Connection, Database, entries, grants
+from feature_registry.catalog import Connection, Database, entries, grants, texts
 from feature_registry.errors import Conflict, Denied, Exhausted, Invalid, NotFound, RegistryError
 from feature_registry.location import Location
 from feature_registry.model import Cost, Entry, Grant, Person, Plan, PlannedFile, PlanRequest, TableVersion
@@ -66,6 +66,7 @@ class Access:
         manifest = self._manifest(*_files_of(entry.version))
         schema = formats.stored_schema(inspection)
         _check_columns(request.columns, schema)
+        texts.check(request.repeated, "where")
         where = pruning.coerce(request.where, schema)
         pruned = pruning.prune(manifest, where, schema, entry.table.hash_buckets)
         kept = manifest.take(pa.array(pruned.kept))

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from feature_registry import formats, lineage, policy
-from feature_registry.catalog import Connection, entries, events
+from feature_registry.catalog import Connection, entries, events, texts
 from feature_registry.errors import Invalid
 from feature_registry.formats import Inspected
 from feature_registry.model import (
@@ -86,6 +86,7 @@ def write(registry: Registry, registration: Registration, inspected: Inspected) 
 
 def inspect(registry: Registry, registration: Registration) -> Inspected:
     """What is at the location. Raises before anything is read that the caller may not name."""
+    texts.check(registration.model_dump(exclude_unset=True))
     store = registry.store(registration.location)  # or there is no storage for it
     policy.check_place(registration.location, registry.prefixes)
     layout = _format(store, registration)
