@@ -1,4 +1,4 @@
-"""What a condition may be, and what its value becomes by the kind of its column, where it is asked and answered alike."""
+"""What a condition may be and its value becomes, by the kind of its column: the same where it is asked and answered."""
 
 from __future__ import annotations
 
