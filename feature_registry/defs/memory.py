@@ -180,7 +180,9 @@ def _pages(fetch: Callable[..., Any], asked: dg.AssetRecordsFilter) -> Iterator[
 def _events(instance: dg.DagsterInstance, kind: dg.DagsterEventType) -> Iterator[dg.EventLogRecord]:
     """All events of a kind, oldest first."""
     after = None
-    while page := instance.get_event_records(dg.EventRecordsFilter(kind, after_cursor=after), PAGE, ascending=True):
+    while page := instance.event_log_storage.get_event_records(
+        dg.EventRecordsFilter(kind, after_cursor=after), PAGE, ascending=True
+    ):
         yield from page
         after = page[-1].storage_id
 

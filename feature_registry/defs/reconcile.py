@@ -143,7 +143,7 @@ class Tick:
 
     def _records(self, **chosen: Any) -> list[dg.EventLogRecord]:
         asked = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_MATERIALIZATION, **chosen)
-        return list(self._instance.get_event_records(asked, limit=MATERIALIZATIONS, ascending=True))
+        return list(self._instance.event_log_storage.get_event_records(asked, limit=MATERIALIZATIONS, ascending=True))
 
     def _try(self, record: dg.EventLogRecord, told: Memory | None) -> None:
         """Whatever is wrong with one materialization must not keep the others from being registered."""

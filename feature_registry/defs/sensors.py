@@ -47,8 +47,9 @@ def new_versions(jobs: Iterable[Job], source: str, policy: Materialize) -> dg.Se
         known = set(json.loads(context.cursor)) if context.cursor else held
         valid = {str(each.mat_version) for each in versions if each.valid}
         new = sorted(map(int, valid - known))
-        context.update_cursor(json.dumps(sorted(valid | known, key=int)))
+        cursor = json.dumps(sorted(valid | known, key=int))
         if not new:
+            context.update_cursor(cursor)
             return dg.SkipReason(f"{datastack.name} has no new materialization version")
         job = job_name(datastack.name)
         newest = max(each.mat_version for each in versions if each.valid)
@@ -59,7 +60,7 @@ def new_versions(jobs: Iterable[Job], source: str, policy: Materialize) -> dg.Se
         return dg.SensorResult(
             run_requests=requests,
             dynamic_partitions_requests=[partitions.build_add_request([*map(str, new)])],
-            cursor=context.cursor,
+            cursor=cursor,
         )
 
     return sensor

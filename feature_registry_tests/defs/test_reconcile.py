@@ -89,7 +89,11 @@ def ids(workshop: Workshop) -> set[str]:
 
 
 def records(workshop: Workshop, kind: int = 0) -> list[dg.EventLogRecord]:
-    return list(workshop.instance.get_event_records(dg.EventRecordsFilter(memory.EVENTS[kind]), ascending=True))
+    return list(
+        workshop.instance.event_log_storage.get_event_records(
+            dg.EventRecordsFilter(memory.EVENTS[kind]), ascending=True
+        )
+    )
 
 
 def dagster(workshop: Workshop) -> list[tuple[str, str, int | None, str]]:
@@ -340,13 +344,13 @@ def test_events_that_are_committed_late_are_seen(workshop: Workshop, monkeypatch
     workshop.make(nuclei)
     late = records(workshop)[0]
     destroyed(workshop)
-    before = workshop.instance.get_event_records
+    before = workshop.instance.event_log_storage.get_event_records
 
     def without(asked: Any, **more: Any) -> list[Any]:
         return [each for each in before(asked, **more) if each.storage_id != late.storage_id]
 
     with monkeypatch.context() as patched:
-        patched.setattr(workshop.instance, "get_event_records", without)
+        patched.setattr(workshop.instance.event_log_storage, "get_event_records", without)
         _, cursor = tick(workshop)
     assert [each.table.name for each in workshop.registry.contents().entries] == ["nuclei"]
     ticked(workshop, 1, cursor)
