@@ -12,16 +12,18 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.events import postgresql
 from benchmarks.figures import figure, preamble, size_argument
-from feature_registry_tests.kills import serving
-from feature_registry_tests.kills.rounds import World, kill
 
 ROUNDS = 200
 SERVER_KILLS = 30
 
 
 def main() -> None:
+    # Here, because every process that is started loads this module again.
+    from benchmarks.events import postgresql
+    from feature_registry_tests.kills import serving
+    from feature_registry_tests.kills.rounds import World, kill
+
     rounds, seed = size_argument(ROUNDS), random.SystemRandom().randrange(10**6)
     preamble("kills", f"{rounds} rounds, {SERVER_KILLS} kills of servers, seed {seed}", "dagster", "polars", "duckdb")
     with tempfile.TemporaryDirectory() as folder, postgresql(Path(folder, "pg")) as database:

@@ -93,7 +93,10 @@ class Settings(BaseSettings):
             self.home.mkdir(parents=True, exist_ok=True)
             draft = path.with_suffix(f".{secrets.token_hex(4)}")
             draft.touch(mode=0o600)
-            draft.write_text(secrets.token_hex(32))
+            with draft.open("w") as file:
+                file.write(secrets.token_hex(32))
+                file.flush()
+                os.fsync(file.fileno())  # a loss of power must not leave an empty key behind
             with contextlib.suppress(FileExistsError):  # another process was first
                 path.hardlink_to(draft)
             draft.unlink()

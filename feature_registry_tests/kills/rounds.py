@@ -40,6 +40,7 @@ PRELOADED = [
     "dagster._grpc.impl",
     "pandas",
     "pyarrow.pandas_compat",
+    "pytest",  # each process loads the main module again, which may be pytest's
     "tqdm",
     "upath.implementations.local",
     "watchdog.observers",
