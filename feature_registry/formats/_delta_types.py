@@ -11,23 +11,13 @@ from feature_registry.errors import Invalid
 
 _WIDER = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64(), pa.uint64(): pa.int64()}
 _WIDER |= {pa.float16(): pa.float32()}
-_STORED: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], pa.DataType]], ...] = (
-    (pa.types.is_boolean, lambda kind: kind),
-    (pa.types.is_signed_integer, lambda kind: kind),
-    (pa.types.is_float32, lambda kind: kind),
-    (pa.types.is_float64, lambda kind: kind),
-    (pa.types.is_string, lambda kind: kind),
-    (pa.types.is_large_string, lambda kind: pa.string()),
-    (pa.types.is_string_view, lambda kind: pa.string()),
-    (pa.types.is_binary, lambda kind: kind),
-    (pa.types.is_large_binary, lambda kind: pa.binary()),
-    (pa.types.is_binary_view, lambda kind: pa.binary()),
-    (pa.types.is_fixed_size_binary, lambda kind: pa.binary()),
-    (pa.types.is_date, lambda kind: pa.date32()),
-    (pa.types.is_decimal128, lambda kind: kind),
-    (pa.types.is_decimal32, lambda kind: pa.decimal128(kind.precision, kind.scale)),
-    (pa.types.is_decimal64, lambda kind: pa.decimal128(kind.precision, kind.scale)),
-)
+_KEPT = ("boolean", "signed_integer", "float32", "float64", "string", "binary", "decimal128")
+_OTHERWISE: dict[str, Callable[[pa.DataType], pa.DataType]] = {
+    **dict.fromkeys(["large_string", "string_view"], lambda kind: pa.string()),
+    **dict.fromkeys(["large_binary", "binary_view", "fixed_size_binary"], lambda kind: pa.binary()),
+    **dict.fromkeys(["decimal32", "decimal64"], lambda kind: pa.decimal128(kind.precision, kind.scale)),
+    "date": lambda kind: pa.date32(),
+}
 
 
 def storable(schema: pa.Schema) -> tuple[pa.Schema, dict[str, str]]:
@@ -68,8 +58,10 @@ def _stored(column: str, kind: pa.DataType, nested: bool = False) -> pa.DataType
     """Types inside of others are not cast back on read, so they must be stored as they are."""
     if pa.types.is_dictionary(kind):
         return _stored(column, kind.value_type, nested)
-    for test, stored in _STORED:
-        if test(kind):
+    if any(getattr(pa.types, f"is_{name}")(kind) for name in _KEPT):
+        return kind
+    for name, stored in _OTHERWISE.items():
+        if getattr(pa.types, f"is_{name}")(kind):
             return stored(kind)
     if pa.types.is_timestamp(kind) and (not nested or kind.unit == "us"):
         return pa.timestamp("us", "UTC" if kind.tz else None)

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +14,6 @@ import pyarrow.parquet as pq
 
 from feature_registry.errors import Invalid
 from feature_registry.formats import Inspected
-from feature_registry.location import Location
 from feature_registry.model import Inspection, StoredField
 
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
@@ -23,32 +21,17 @@ _NANOSECONDS |= {"milliseconds": 10**6, "microseconds": 10**3, "nanoseconds": 1}
 Bounds = tuple[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a format found out about a table, beside its manifest."""
-
-    location: Location
-    format: str
-    schema: pa.Schema
-    fingerprint: str
-    snapshot: str | None = None
-    partition_columns: tuple[str, ...] = ()
-
-
-def inspected(seen: Seen, manifest: pa.Table) -> Inspected:
+def inspected(manifest: pa.Table, schema: pa.Schema, **seen: Any) -> Inspected:
+    """The inspection around a manifest; `seen` are its fields that neither manifest nor schema say."""
     rows = manifest["rows"]
-    schema = without_pandas(seen.schema)
+    schema = without_pandas(schema)
     inspection = Inspection(
-        location=seen.location,
-        format=seen.format,
-        snapshot=seen.snapshot,
+        **seen,
         fields=tuple(StoredField(name=each.name, type=str(each.type), nullable=each.nullable) for each in schema),
         arrow_schema=encoded(schema),
-        partition_columns=seen.partition_columns,
         rows=None if rows.null_count else pc.sum(rows, min_count=0).as_py(),
         bytes=pc.sum(manifest["size"], min_count=0).as_py(),
         files=len(manifest),
-        fingerprint=seen.fingerprint,
     )
     return Inspected(inspection, manifest)
 

@@ -26,7 +26,7 @@ from feature_registry.formats import Inspected, WriteOptions, WrittenTable
 from feature_registry.formats._data_files import DataFile, Partition, partition_texts, write_files
 from feature_registry.formats._delta_statistics import add_statistics, manifest_statistics
 from feature_registry.formats._delta_types import converted, storable
-from feature_registry.formats._manifests import Seen, fingerprint, inspected
+from feature_registry.formats._manifests import fingerprint, inspected
 from feature_registry.formats._scans import scan_files
 from feature_registry.location import Location
 from feature_registry.model import Inspection
@@ -60,8 +60,8 @@ class Layout:
         for name in names:
             columns[f"partition.{name}"] = partition_texts(pc.struct_field(values, name))
         marks = fingerprint(actions["path"].to_pylist(), actions["size_bytes"].to_pylist())
-        seen = Seen(location, self.name, schema, marks, snapshot=str(table.version()), partition_columns=names)
-        return inspected(seen, pa.table(columns))
+        seen = {"location": location, "format": self.name, "fingerprint": marks, "snapshot": str(table.version())}
+        return inspected(pa.table(columns), schema, partition_columns=names, **seen)
 
     def write(
         self, store: Store, location: Location, data: pa.RecordBatchReader, options: WriteOptions

@@ -20,7 +20,6 @@ from feature_registry.errors import Conflict, Invalid, NotFound
 from feature_registry.formats import Inspected, WriteOptions, WrittenTable
 from feature_registry.formats._data_files import NULL_PARTITION, Partition, partition_types, write_files
 from feature_registry.formats._manifests import (
-    Seen,
     fingerprint,
     footer_statistics,
     inspected,
@@ -78,8 +77,8 @@ class Layout:
             values = pa.array([partition[name] for partition in partitions], pa.string())
             columns[f"partition.{name}"] = values
             schema = schema.append(pa.field(name, _inferred(values.to_pylist())))
-        seen = Seen(location, self.name, schema, _state(paths, files), partition_columns=names)
-        return inspected(seen, pa.table(columns))
+        seen = {"location": location, "format": self.name, "fingerprint": _state(paths, files)}
+        return inspected(pa.table(columns), schema, partition_columns=names, **seen)
 
     def write(
         self, store: Store, location: Location, data: pa.RecordBatchReader, options: WriteOptions
