@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 
 from feature_registry.catalog.schema import (
     UNREGISTERED,
@@ -24,6 +26,7 @@ from feature_registry.model import (
     FeatureTable,
     Inspection,
     MaterializationVersion,
+    StoredField,
     TableRef,
     TableVersion,
 )
@@ -41,9 +44,9 @@ SELECTED = (
     versions.c.body,
     versions.c.status,
     versions.c.checks,
-    schemas.c.fields,
+    sa.cast(schemas.c.fields, sa.Text).label("fields"),
     schemas.c.arrow_schema,
-    feature_tables.c.body.label("table"),
+    sa.cast(feature_tables.c.body, sa.Text).label("table"),
     mat_versions.c.body.label("materialization"),
 )
 # Statements of fixed form are built once: SQLAlchemy takes longer to build one than the database to answer it.
@@ -75,19 +78,32 @@ _GONE = sa.select(events.c.details).where(
 _TABLE = sa.select(feature_tables.c.body).where(NAMED)
 _DATASTACK = sa.select(sa.true()).where(datastacks.c.name == sa.bindparam("datastack"))
 _SCHEMA = sa.select(sa.true()).where(schemas.c.id == sa.bindparam("schema"))
+_FIELDS = TypeAdapter(tuple[StoredField, ...])
 _MATERIALIZATION = sa.select(mat_versions.c.body).where(
     mat_versions.c.datastack == sa.bindparam("datastack"), mat_versions.c.mat_version == sa.bindparam("mat_version")
 )
 
 
 def entry_of(row: Any) -> Entry:
-    schema = {"fields": row.fields, "arrow_schema": row.arrow_schema}
+    schema = {"fields": _fields(row.fields), "arrow_schema": row.arrow_schema}
     body = row.body | {"status": row.status, "checks": row.checks, "inspection": row.body["inspection"] | schema}
     return Entry(
-        table=FeatureTable.model_validate(row.table),
+        table=_table(row.table),
         version=TableVersion.model_validate(body),
         materialization=row.materialization and MaterializationVersion.model_validate(row.materialization),
     )
+
+
+# Most of an entry are its columns, twice, and the same for all its versions. Remembered by what was read of them this
+# time, so never out of date.
+@lru_cache(maxsize=1000)
+def _table(body: str) -> FeatureTable:
+    return FeatureTable.model_validate_json(body)
+
+
+@lru_cache(maxsize=1000)
+def _fields(fields: str) -> tuple[StoredField, ...]:
+    return _FIELDS.validate_json(fields)
 
 
 def _first(connection: sa.Connection, statement: sa.Select[Any], **values: Any) -> Entry | None:

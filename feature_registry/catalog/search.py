@@ -22,7 +22,10 @@ from feature_registry.model import Found, Search
 def search(connection: sa.Connection, wanted: Search, person: str) -> Found:
     """A page of what the person may see: the current revision of each table, and own drafts."""
     texts.check(dict(wanted))
-    joined: sa.FromClause = JOINED
+    # With `+ 0` SQLite goes from the tables, in the order of the page, to their versions; else it would read and sort
+    # all that is at the version for each page of it.
+    table_id = feature_tables.c.id if wanted.mat_version in (None, "latest") else feature_tables.c.id + 0
+    joined: sa.FromClause = feature_tables.join(versions, versions.c.table_id == table_id)
     keys: list[Any] = [feature_tables.c.datastack, feature_tables.c.name, versions.c.id]
     hits = matches(connection, wanted.text)
     if hits is not None:
@@ -30,15 +33,19 @@ def search(connection: sa.Connection, wanted: Search, person: str) -> Found:
         keys = [hits.c.rank, versions.c.id]
     elif wanted.text.strip():
         return Found(entries=())
-    statement = sa.select(*SELECTED, *(key.label(f"key{at}") for at, key in enumerate(keys))).select_from(joined)
-    statement = statement.where(_visible(wanted, person), *_filters(wanted))
+    chosen = sa.select(versions.c.id, *(key.label(f"key{at}") for at, key in enumerate(keys))).select_from(joined)
+    chosen = chosen.where(_visible(wanted, person), *_filters(wanted))
     if wanted.after is not None:
-        statement = statement.where(sa.tuple_(*keys) > sa.tuple_(*_position(wanted.after, keys)))
-    rows = connection.execute(statement.order_by(*keys).limit(wanted.limit + 1)).all()
-    page = rows[: wanted.limit]
+        chosen = chosen.where(sa.tuple_(*keys) > sa.tuple_(*_position(wanted.after, keys)))
+    # The page first, then what it shows: most of an entry's bytes would be read to be thrown away.
+    page = chosen.order_by(*keys).limit(wanted.limit + 1).subquery("page")
+    order = [page.c[f"key{at}"] for at in range(len(keys))]
+    shown = sa.select(*SELECTED, *order).select_from(JOINED.join(page, page.c.id == versions.c.id)).order_by(*order)
+    rows = connection.execute(shown).all()
     more = len(rows) > wanted.limit
-    last = [getattr(page[-1], f"key{at}") for at in range(len(keys))] if more else None
-    return Found(entries=tuple(map(entry_of, page)), next=_token(last) if last else None)
+    rows = rows[: wanted.limit]
+    last = [getattr(rows[-1], key.name) for key in order] if more else None
+    return Found(entries=tuple(map(entry_of, rows)), next=_token(last) if last else None)
 
 
 def _visible(wanted: Search, person: str) -> sa.ColumnElement[bool]:

@@ -105,7 +105,6 @@ def _versions() -> None:
         sa.Column("body", sa.JSON, nullable=False),
     )
     op.create_index("versions_of_table", "versions", ["table_id", "mat_version", "revision"])
-    op.create_index("versions_at", "versions", ["mat_version", "current", "table_id"])
     op.create_index("versions_by_place", "versions", ["location", "identity"])
     op.create_index(
         "one_revision", "versions", ["table_id", sa.text("coalesce(mat_version, -1)"), "revision"], unique=True
