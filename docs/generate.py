@@ -292,7 +292,7 @@ def figures() -> Iterator[str]:
     )
     for name, module in benchmark_modules():
         yield f"## {name}\n\n{prose(module)}"
-        rows = [(code(_key(call.args[1])), _limit(call, module)) for call in figure_calls(module)]
+        rows = [(code(key(call)), _limit(call, module)) for call in figure_calls(module)]
         yield table(("figure", "limit"), rows)
 
 
@@ -309,20 +309,27 @@ def figure_calls(module: types.ModuleType) -> list[ast.Call]:
     return sorted(calls, key=lambda call: call.lineno)
 
 
-def _key(key: ast.expr) -> str:
-    return str(key.value) if isinstance(key, ast.Constant) else ast.unparse(key).removeprefix("f").strip("'\"")
+def key(call: ast.Call) -> str:
+    said = call.args[1]
+    if isinstance(said, ast.Constant):
+        return str(said.value)
+    return f"{{{said.id}}}" if isinstance(said, ast.Name) else ast.unparse(said).removeprefix("f").strip("'\"")
+
+
+def limit(call: ast.Call, module: types.ModuleType) -> Any:
+    """The number, or one by name of a figure that stands for several; None: no limit."""
+    given = call.args[3] if len(call.args) > 3 else next((each.value for each in call.keywords), None)
+    if isinstance(given, ast.Constant):
+        return given.value
+    names = [node.id for node in ast.walk(given) if isinstance(node, ast.Name)] if given else []
+    return next((getattr(module, name) for name in names if hasattr(module, name)), None)
 
 
 def _limit(call: ast.Call, module: types.ModuleType) -> str:
-    """The module's constant; of several by name, each."""
-    given = call.args[3] if len(call.args) > 3 else next((each.value for each in call.keywords), None)
-    named = given.value if isinstance(given, ast.Subscript) else given
-    if not isinstance(named, ast.Name):
-        return "" if given is None else code(ast.unparse(given))
-    value = getattr(module, named.id, None)
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {each}" for name, each in value.items())
-    return "" if value is None else str(value)
+    found = limit(call, module)
+    if isinstance(found, dict):
+        return ", ".join(f"{name} {each}" for name, each in found.items())
+    return "" if found is None else str(found)
 
 
 PAGES: dict[str, Callable[[], Iterator[str]]] = {

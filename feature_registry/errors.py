@@ -27,7 +27,8 @@ class RegistryError(Exception):
     def __str__(self) -> str:
         text = self.message
         if self.field is not None:
-            text = f"{self.field}={_shown(self.value)}: {text}"
+            given = "" if self.value is None else f"={_shown(self.value)}"
+            text = f"{self.field}{given}: {text}"
         if self.expected is not None:
             text = f"{text} (expected: {_shown(self.expected)})"
         return text

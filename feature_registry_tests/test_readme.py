@@ -1,4 +1,4 @@
-"""The README is true: its Python runs and prints what it says, its tables name what exists."""
+"""The README is true: its Python runs and prints what it says; it and the other pages name what exists."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
+
+from docs import generate
+from feature_registry.cli import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.M | re.S)
 MARK = "=== end of block {} ==="
 
@@ -40,19 +45,25 @@ def test_its_extras_are_those_of_the_project() -> None:
     assert set(re.findall(r"^\| `feature-registry\[(\w+)\]`", README, re.M)) == set(project["optional-dependencies"])
 
 
-def test_its_commands_are_those_of_the_program() -> None:
-    typer = pytest.importorskip("typer")
-    from feature_registry.cli import app
-
-    known = set(typer.main.get_command(app).commands)
-    assert set(re.findall(r"^\| `feature-registry ([a-z-]+)`", README, re.M)) == known
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_its_commands_are_those_of_the_program(page: Path) -> None:
+    """Every `feature-registry ...` and `make ...` that a reader may copy: the command and its options exist."""
+    known = {name: {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+             for name, command in typer.main.get_command(app).commands.items()}  # fmt: skip
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for line in re.findall(r"(?:^\$ |`)((?:feature-registry|make) [^`\n]+)", page.read_text(), re.M):
+        program, name, *words = line.split()
+        if program == "make":
+            assert {name, *words} <= {*targets, *(word for word in words if "=" in word)}, line
+        elif not name.startswith("-"):
+            assert name in known, line
+            assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known[name], line
 
 
 def test_its_links_lead_somewhere() -> None:
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     broken = [
         f"{page.name}: {target}"
-        for page in pages
+        for page in PAGES
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
         if not (page.parent / target).exists()
     ]
@@ -60,12 +71,19 @@ def test_its_links_lead_somewhere() -> None:
 
 
 def test_its_figures_are_those_of_the_benchmarks() -> None:
-    """Every limit that a benchmark knows is in the table, with the same number."""
-    from benchmarks import links, read, register
-
-    limits = {f"`read time_ratio_{name}`": limit for name, limit in read.TIME_LIMITS.items()}
-    limits |= {f"`read bytes_ratio_{name}`": read.BYTES_LIMIT for name in read.TIME_LIMITS}
-    limits |= {"`register time_ratio`": register.TIME_LIMIT, "`register empty_extra_ms`": register.EMPTY_LIMIT_MS}
-    limits |= {"`links answer_ms`": links.ANSWER_LIMIT_MS}
-    rows = re.findall(r"^\| (`[a-z]+ [a-z_]+`) \|.*\| ([\d.]+) \|$", README, re.M)
-    assert {name: float(limit) for name, limit in rows} == limits
+    """Every figure that has a limit is in the table, with the same number."""
+    limits: dict[str, float] = {}
+    rows = {
+        name: float(limit) for name, limit in re.findall(r"^\| `([a-z]+ [a-z_]+)` \|.*\| ([\d.]+) \|$", README, re.M)
+    }
+    for name, module in generate.benchmark_modules():
+        for call in generate.figure_calls(module):
+            stem, several, _ = generate.key(call).partition("{")
+            limit = generate.limit(call, module)
+            if isinstance(limit, dict):
+                limits |= {f"{name} {stem}{each}": value for each, value in limit.items()}
+            elif limit is not None and several:
+                limits |= {row: limit for row in rows if row.startswith(f"{name} {stem}")} or {f"{name} {stem}": limit}
+            elif limit is not None:
+                limits[f"{name} {stem}"] = limit
+    assert rows == limits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from feature_registry.defs.feature_table import feature_table
 from feature_registry.model import Metadata, Noun, Search
 from feature_registry.settings import Settings
 
+pages = cache(generate.pages)
 UNSAID = "Successful Response"  # FastAPI's, where nobody said anything
 
 
@@ -25,16 +27,16 @@ UNSAID = "Successful Response"  # FastAPI's, where nobody said anything
 def test_a_page_is_what_the_generator_gives(name: str) -> None:
     committed = generate.FOLDER / name
     assert committed.exists(), "run `make docs`"
-    assert committed.read_text() == generate.pages()[name], "run `make docs`"
+    assert committed.read_text() == pages()[name], "run `make docs`"
 
 
 def test_no_page_is_left_over() -> None:
-    assert {page.name for page in generate.FOLDER.iterdir()} == set(generate.pages())
+    assert {page.name for page in generate.FOLDER.iterdir()} == set(pages())
 
 
 def test_no_page_names_a_place_of_this_machine() -> None:
     places = (str(generate.FOLDER.parents[1]), "/home/", "/root/", "/tmp/", " object at 0x")
-    assert [(name, place) for name, text in generate.pages().items() for place in places if place in text] == []
+    assert [(name, place) for name, text in pages().items() for place in places if place in text] == []
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -88,7 +90,7 @@ def test_every_argument_of_a_declaration_is_explained(function: Any) -> None:
 
 
 def test_every_figure_of_a_benchmark_is_listed() -> None:
-    page = generate.pages()["benchmarks.md"]
+    page = pages()["benchmarks.md"]
     for name, module in generate.benchmark_modules():
         assert f"## {name}\n" in page
         assert module.__doc__
@@ -96,7 +98,7 @@ def test_every_figure_of_a_benchmark_is_listed() -> None:
 
 
 def test_links_within_the_reference_lead_somewhere() -> None:
-    made = generate.pages()
+    made = pages()
     anchors = {
         f"{name}#{heading.lower()}" for name, text in made.items() for heading in re.findall(r"^## (\w+)$", text, re.M)
     }
