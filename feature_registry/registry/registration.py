@@ -73,7 +73,6 @@ def write(registry: Registry, registration: Registration, inspected: Inspected) 
         news = _said(registry, connection, candidate)
         version = candidate.existing.version if candidate.existing else candidate.version
         if candidate.existing is None:
-            _check_lineage(registry, connection, version)
             news.append(new_version(connection, version, schema_id, files))
         else:
             supply_manifest(registry, connection, version, files)
@@ -177,6 +176,8 @@ def _candidate(
         created_at=datetime.now(UTC),
         created_by=registry.person.name,
     )
+    if existing is None:
+        _check_lineage(registry, connection, version)
     return Candidate(table, version, inspected.manifest, changes, existing)
 
 
@@ -195,7 +196,10 @@ def _said(registry: Registry, connection: Connection, candidate: Candidate) -> l
 
 def _check_lineage(registry: Registry, connection: Connection, version: TableVersion) -> None:
     for ref in version.derived_from:
-        TableRef.parse(ref)
+        try:
+            TableRef.parse(ref)
+        except Invalid as wrong:
+            raise Invalid(wrong.message, field="derived_from", value=ref, expected=wrong.expected) from None
     lineage.check_acyclic(
         str(version.ref), version.derived_from, lambda ref: registry.parents(connection, TableRef.parse(ref))
     )
