@@ -179,7 +179,7 @@ def _signature(key: bytes, path: str, expires: int, byte_range: str, etag: str) 
 
 @lru_cache(maxsize=16_384)
 def _quoted(location: Location) -> str:
-    return quote(location.key)
+    return quote(location.key, safe="/=")  # engines look for `name=value/` in the address
 
 
 def _walk(path: str, drafts: bool) -> Iterator[str]:
