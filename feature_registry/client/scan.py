@@ -17,14 +17,6 @@ from feature_registry.model.logical_types import evolved_casts, polars_type
 if TYPE_CHECKING:
     import polars as pl
 
-# A server that is started again is away for some seconds; Polars' own ten tries may be over after one.
-_PATIENCE = {
-    "max_retries": 100,
-    "retry_timeout_ms": 15_000,
-    "retry_init_backoff_ms": 100,
-    "retry_max_backoff_ms": 1_000,
-}
-
 
 def stored_schema(inspection: Inspection) -> pl.Schema:
     """The types that the files hold, partition columns included."""
@@ -72,7 +64,6 @@ def files(inspection: Inspection, sources: Sequence[str]) -> pl.LazyFrame:
     if not sources:
         return pl.LazyFrame(schema=schema)
     partitions = {name: schema[name] for name in inspection.partition_columns}
-    remote = sources[0].startswith(("http://", "https://"))
     return pl.scan_parquet(
         list(sources),
         glob=False,
@@ -82,7 +73,6 @@ def files(inspection: Inspection, sources: Sequence[str]) -> pl.LazyFrame:
         missing_columns="insert",
         extra_columns="ignore",
         cast_options=evolved_casts(),
-        storage_options=_PATIENCE if remote else None,
     ).select(schema.names())
 
 

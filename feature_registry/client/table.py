@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -16,7 +17,7 @@ from feature_registry.client import filters, scan
 from feature_registry.client.failures import explained
 from feature_registry.client.filters import Filter, Where
 from feature_registry.client.text import card, summary
-from feature_registry.errors import Invalid
+from feature_registry.errors import Invalid, Unavailable
 from feature_registry.model import Column, Entry, Event, Mode, Plan, PlanRequest
 
 if TYPE_CHECKING:
@@ -139,7 +140,9 @@ class Table:
 
     def to_polars(self, where: Where = None, columns: Sequence[str] | None = None, **options: Any) -> pl.DataFrame:
         plan = self.plan(where, columns, **options)
-        with explained([plan]):
+        with contextlib.suppress(Unavailable), explained([plan]):
+            return plan.scan().collect()
+        with explained([plan]):  # Polars' own tries end after some seconds; a server may take longer to start
             return plan.scan().collect()
 
     def to_arrow(self, where: Where = None, columns: Sequence[str] | None = None, **options: Any) -> pa.Table:

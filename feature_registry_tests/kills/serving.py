@@ -112,7 +112,10 @@ def reading(address: str, kinds: tuple[str, ...], seed: int, pipe: Connection, s
         begin = time.monotonic()
         try:
             ended, text = ("finished" if READS[kind](registry, chance) else "wrong"), ""
-        except RegistryError as error:
+        except (
+            RegistryError,
+            ConnectionError,
+        ) as error:  # Polars' own, where the user collects a frame: Python's class
             ended, text = "failed", str(error)
         except BaseException as error:
             ended, text = "unclear", f"{type(error)}: {str(error)[:3000]}\n{traceback.format_exc()[-1000:]}"
