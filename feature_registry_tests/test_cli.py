@@ -26,7 +26,7 @@ from feature_registry_tests.deployment import Deployment, deployed
 ROOT = 864691135000000000  # beyond 2^53
 CELLS = pl.DataFrame({"id": [ROOT, ROOT + 1, ROOT + 2], "kind": ["a,b", "c", "d"], "size": [1, 2, 3]})
 REF = "minnie65/cells@3"
-COMMANDS = ("demo", "up", "register", "search", "show", "plan", "read", "download", "export")
+COMMANDS = ("demo", "up", "register", "search", "show", "plan", "read", "download", "export", "unregister", "relocate")
 
 
 @pytest.fixture(scope="module")

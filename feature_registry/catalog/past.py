@@ -6,6 +6,7 @@ What was is never changed, so what was derived once is kept while there is room.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from datetime import datetime
 from typing import cast
 
 import sqlalchemy as sa
+from pydantic_core import from_json, to_json
 from sqlalchemy.pool import StaticPool
 
 from feature_registry.catalog import documents
@@ -23,7 +25,8 @@ from feature_registry.catalog.events import newest, newest_at
 from feature_registry.catalog.schema import events, manifests, metadata, schemas
 from feature_registry.model import Event, aware
 
-EVENTS_KEPT = 300_000  # of all states in memory; about 1 GB
+STATES_KEPT = 64
+EVENTS_KEPT = 300_000  # of all states in memory; about 500 MB
 PAGE = 5_000
 Scope = tuple[str | None, str | None]  # only this datastack, only this table of it
 
@@ -62,9 +65,12 @@ class Past:
         with self._lock:
             state = self._states.pop((number, scope), None) or State(number, scope)
             self._states[number, scope] = state
-            while len(self._states) > 1 and sum(each.size for each in self._states.values()) > EVENTS_KEPT:
+            while len(self._states) > 1 and self._is_full():
                 self._states.popitem(last=False)
             return state
+
+    def _is_full(self) -> bool:
+        return len(self._states) > STATES_KEPT or sum(each.size for each in self._states.values()) > EVENTS_KEPT
 
 
 class State:
@@ -79,7 +85,14 @@ class State:
 
     def derived(self, database: Database) -> sa.Connection:
         if self._connection is None:
-            engine = sa.create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+            engine = sa.create_engine(
+                "sqlite://",
+                poolclass=StaticPool,
+                connect_args={"check_same_thread": False},
+                json_serializer=lambda value: to_json(value).decode(),
+                json_deserializer=from_json,
+            )
+            weakref.finalize(self, engine.dispose)
             connection = engine.connect()
             kept = [table for table in metadata.sorted_tables if table not in (events, manifests)]
             metadata.create_all(connection, kept)

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from feature_registry.catalog import events
 from feature_registry.errors import Conflict, Denied, Exhausted, Invalid, NotFound
 from feature_registry.location import Location
 from feature_registry.model import Entry, Person, PlanRequest, Registration, Search
@@ -255,7 +256,7 @@ def test_what_changed_while_it_was_looked_at_is_looked_at_again(
 
     def late(registry: Registry, connection: Any, *rest: Any) -> None:
         monkeypatch.setattr(moving, "_move", move)
-        moving.events.record(
+        events.record(
             connection, "unregistered", by="bob", datastack="d", name="one",
             version_id=registry.describe("d/one@7").version.id, details={"mat_version": 7, "revision": 0},
         )  # fmt: skip

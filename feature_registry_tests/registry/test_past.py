@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from feature_registry.catalog import events
+from feature_registry.catalog import events, past
 from feature_registry.catalog.past import State
 from feature_registry.catalog.schema import facets, feature_tables, lineage, mat_versions, versions
 from feature_registry.errors import Invalid, NotFound
@@ -22,7 +23,7 @@ from feature_registry.registry import Registry
 from feature_registry.settings import Settings
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
-SEARCHES = (
+SEARCHES: tuple[dict[str, Any], ...] = (
     {},
     {"datastack": "d"},
     {"datastack": "d", "name": "t"},
@@ -194,7 +195,8 @@ def test_the_catalog_says_what_it_said_then(registry: Registry, tmp_path: Path, 
 def check_replay(registry: Registry) -> None:
     """All events derived anew are the state that we have."""
     with registry.database.read() as live:
-        again = State(events.newest(live), (None, None)).derived(registry.database)
+        state = State(events.newest(live), (None, None))
+        again = state.derived(registry.database)
         names = {row.id: (row.datastack, row.name) for row in live.execute(sa.select(feature_tables))}
         for table in (feature_tables, versions, facets, lineage, mat_versions):
             ours, theirs = (_rows(connection, table) for connection in (live, again))
@@ -262,3 +264,23 @@ def test_what_was_described_then_is_planned_now(registry: Registry, tmp_path: Pa
     assert then.version.revision == 0
     plan = registry.plan(PlanRequest(table=str(then.ref)))
     assert plan.entry.version.id == then.version.id
+
+
+def test_states_make_room_for_others_and_are_shared_by_threads(
+    registry: Registry, tmp_path: Path, clock: type[Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(past, "STATES_KEPT", 2)
+    register(registry, written(tmp_path / "a"), publish=True)
+    for number in range(5):
+        clock.at += timedelta(hours=1)
+        registry.edit("d/t", {"description": str(number)})
+
+    def asked(hours: int) -> tuple[str, str]:
+        at = START + timedelta(hours=hours, minutes=30)
+        found = registry.search(Search(as_of=at)).entries
+        return registry.describe("d/t@7", at).table.description, found[0].table.description
+
+    with ThreadPoolExecutor(6) as pool:
+        told = list(pool.map(asked, [1, 2, 3, 4] * 5))
+    assert told == [("0", "0"), ("1", "1"), ("2", "2"), ("3", "3")] * 5
+    assert len(registry.past._states) == 2
