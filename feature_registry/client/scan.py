@@ -37,7 +37,12 @@ def frame(plan: Plan, wanted: Filter) -> pl.LazyFrame:
     import polars as pl
 
     inspection = plan.entry.version.inspection
-    lazy = files(inspection, urls(plan))
+    sources = urls(plan)
+    if inspection.partition_columns and any("%25" in source.partition("?")[0] for source in sources):
+        # A link says the value; a store's own URL says the folder, whose percent signs are encoded once more.
+        message = "cannot say the partitions of this table, whose values are percent-encoded"
+        raise Invalid(message, field="mode", value=plan.grant and plan.grant.mode, expected="links")
+    lazy = files(inspection, sources)
     if wanted.stored is not None:
         lazy = lazy.filter(wanted.stored)
     if inspection.logical_types:

@@ -65,6 +65,16 @@ def test_columns_are_chosen_after_the_filter(registry: FeatureRegistry) -> None:
     assert_frame_equal(found, SYNAPSES.filter(col("size") > 990).select("id"))
 
 
+@pytest.mark.parametrize("name", ["segclr", "parted"])
+def test_direct_urls_say_their_partitions_too_or_are_refused(registry: FeatureRegistry, name: str) -> None:
+    by = ["root_id", "bucket", "region"]
+    found = registry[name].to_polars([("region", "==", "V1")], mode="urls").select(by).sort(by)
+    assert_frame_equal(found, tables.segclr().filter(col("region") == "V1").select(by).sort(by))
+    with pytest.raises(Invalid) as wrong:
+        registry[name].scan([("region", "==", "a b/ü=1")], mode="urls")
+    assert (wrong.value.field, wrong.value.expected) == ("mode", "links")
+
+
 def test_a_plan_prunes_and_says_so(installed: Installed) -> None:
     plan = installed.http["synapses"].plan([("post_pt_root_id", "==", ROOT + 3)], columns=["id"])
     assert (plan.cost.files, plan.cost.files_total) == (1, 4)

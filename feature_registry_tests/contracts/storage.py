@@ -148,6 +148,7 @@ class TestStorage:
         assert len({plain, bound, store.sign(file, timedelta(seconds=60), "bytes=0-98")}) == 3
         assert urlsplit(bound).path == urlsplit(plain).path
         assert parse_qs(urlsplit(bound).query)
+        assert urlsplit(store.sign(file, timedelta(seconds=60), "bytes=0-99", "5-a")).path == urlsplit(plain).path
 
     @pytest.mark.parametrize("byte_range", ["0-99", "bytes=0-99,200-300", "bytes=-", "bytes=a-b", "bytes=0-1\n", ""])
     def test_signs_single_ranges_only(self, store: Store, place: Location, byte_range: str) -> None:

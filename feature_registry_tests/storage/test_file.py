@@ -76,7 +76,7 @@ def test_writing_below_a_file_is_invalid(store: Storage, tmp_path: Path) -> None
 def test_a_signature_covers_path_range_and_expiry(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     key = signing_key(settings)
-    url = Storage(settings).sign(Location("/data/a b\n5"), timedelta(seconds=60), "bytes=0-9")
+    url = Storage(settings).sign(Location("/data/a b\n5"), timedelta(seconds=60), "bytes=0-9", "5-a")
     assert url.startswith(f"{settings.file_address}/data/a%20b%0A5?expires=")
     query = dict(pair.split("=") for pair in url.split("?")[1].split("&"))
     query["range"] = query["range"].replace("%3D", "=")
@@ -86,6 +86,8 @@ def test_a_signature_covers_path_range_and_expiry(tmp_path: Path) -> None:
         ("/data/a b", query, "bytes=0-9", expires - 1),
         ("/data/a b\n5", query | {"range": "bytes=0-99"}, "bytes=0-99", expires - 1),
         ("/data/a b\n5", query | {"range": ""}, None, expires - 1),
+        ("/data/a b\n5", query | {"etag": "5-b"}, "bytes=0-9", expires - 1),
+        ("/data/a b\n5", query | {"etag": ""}, "bytes=0-9", expires - 1),
         ("/data/a b\n5", query | {"expires": str(expires + 1)}, "bytes=0-9", expires - 1),
         ("/data/a b\n5", query, "bytes=0-8", expires - 1),
         ("/data/a b\n5", query, None, expires - 1),

@@ -45,8 +45,10 @@ class Served:
         self._server.should_exit = True
         self._thread.join(20)
 
-    def sign(self, name: str, byte_range: str | None = None, lifetime: timedelta = MINUTE) -> str:
-        parts = urlsplit(self.store.sign(Location(self.folder / name), lifetime, byte_range))
+    def sign(
+        self, name: str, byte_range: str | None = None, lifetime: timedelta = MINUTE, etag: str | None = None
+    ) -> str:
+        parts = urlsplit(self.store.sign(Location(self.folder / name), lifetime, byte_range, etag))
         return f"{parts.path}?{parts.query}"
 
     def ask(self, target: str, byte_range: str | None = None, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
@@ -121,6 +123,22 @@ def test_a_bound_range_serves_no_other(server: Served) -> None:
     without = target.replace("&range=bytes%3D0-99", "")
     assert server.ask(without)[0] == 403
     assert server.app.state.bytes_sent == 0
+
+
+def test_a_bound_file_serves_no_other(server: Served) -> None:
+    known = server.store.head(Location(server.folder / "x")).etag
+    target, ranged = server.sign("x", etag=known), server.sign("x", "bytes=0-9", etag=known)
+    assert server.ask(target)[::2] == (200, CONTENT)
+    assert server.ask(ranged, "bytes=0-9")[::2] == (206, CONTENT[:10])
+    for altered in (target.replace("&etag=", "&etag=0"), target.replace(f"&etag={known}", ""), f"{target}&etag=0"):
+        assert server.ask(altered)[0] == 403
+    sent = server.app.state.bytes_sent
+    (server.folder / "x").write_bytes(CONTENT[::-1])
+    for url, byte_range in ((target, None), (ranged, "bytes=0-9")):
+        status, _, body = server.ask(url, byte_range)
+        assert (status, json.loads(body)["code"]) == (412, "PreconditionFailed")
+    assert server.app.state.bytes_sent == sent
+    assert server.ask(server.sign("x"))[0] == 200
 
 
 def test_refuses_what_is_not_signed(server: Served) -> None:
