@@ -31,7 +31,10 @@ serve: $(READY)
 test: $(READY)
 	$(BIN)/pytest -m "not slow" -n $(JOBS) --dist worksteal
 
+# The Dagster UI is looked at in Debian's Chromium; without it, those tests are skipped and say so.
 test-slow: $(READY)
+	@test -x /usr/bin/chromium || { test "$$(id -u)" = 0 && apt-get install -qq -y chromium > /dev/null; } || \
+		echo "no Chromium, so the Dagster UI is not tested; on Debian: apt-get install chromium" >&2
 	$(BIN)/pytest -m slow
 
 lint: $(READY)

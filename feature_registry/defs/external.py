@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MARK = "feature_registry/defined"
 ELSEWHERE = "elsewhere"
 PAGE = 1000
-RELOADED_WITHIN = 20  # seconds
+RELOADED_WITHIN = 5  # seconds
 _RELOAD = """mutation Reload($name: String!) {
   reloadRepositoryLocation(repositoryLocationName: $name) { __typename }
 }"""
