@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 SHOWN = 20  # rows on a terminal
+SINKS = {".parquet": "sink_parquet", ".csv": "sink_csv", ".arrow": "sink_ipc"}
 
 Ref = Annotated[str, typer.Argument(help="datastack/name@mat_version")]
 Conditions = Annotated[
@@ -70,8 +71,8 @@ def read(  # noqa: PLR0917 - Typer's arguments have places
     output: Annotated[Path | None, typer.Option(help="A .parquet, .csv or .arrow file; unset: a preview.")] = None,
 ) -> None:
     """Read rows, to the terminal or into a file."""
-    if output is not None:
-        _known_kind(output)
+    if output is not None and output.suffix.lower() not in SINKS:
+        raise Invalid("has an ending of no format", field="output", value=str(output), expected=list(SINKS))
     plan = opened(context).table(ref).plan(conditions.parsed(where or ()), _names(columns))
     with explained([plan]):
         if output is None:
@@ -88,18 +89,11 @@ def _preview(frame: pl.LazyFrame, limit: int) -> None:
         typer.echo(str(frame.head(limit).collect()))
 
 
-def _known_kind(output: Path) -> None:
-    kinds = (".parquet", ".csv", ".arrow")
-    if output.suffix.lower() not in kinds:
-        raise Invalid("has an ending of no format", field="output", value=str(output), expected=list(kinds))
-
-
 def _written(frame: pl.LazyFrame, output: Path) -> None:
     """Streams into a file beside it, so that a read that breaks off leaves nothing behind."""
     draft = output.with_name(f".{output.name}.{os.getpid()}")
-    sinks = {".parquet": frame.sink_parquet, ".csv": frame.sink_csv, ".arrow": frame.sink_ipc}
     try:
-        sinks[output.suffix.lower()](draft)  # type: ignore[operator]
+        getattr(frame, SINKS[output.suffix.lower()])(draft)
         draft.replace(output)
     finally:
         draft.unlink(missing_ok=True)
