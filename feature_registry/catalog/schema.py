@@ -140,8 +140,9 @@ versions = Table(
     Column("schema_id", ForeignKey("schemas.id"), nullable=False),
     Column("checks", JSON, nullable=False),
     Column("body", JSON, nullable=False),
-    # None begins with `mat_version`: SQLite would take it, and sort all that is at a version for each page of it.
-    Index("versions_of_table", "table_id", "mat_version", "revision"),
+    # Holds all that says who sees a version, whose row need not be read for it. No index begins with `mat_version`:
+    # SQLite would take it, and sort all that is at a version for each page of it.
+    Index("versions_of_table", "table_id", "mat_version", "revision", "current", "status", "created_by", "id"),
     Index("versions_by_place", "location", "identity"),
 )
 # NULLs are distinct in unique indexes, so the unversioned ones count as -1.

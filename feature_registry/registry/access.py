@@ -224,7 +224,7 @@ class Access:
     def _settle(self, sizes: Mapping[str, Sequence[int]]) -> Mapping[str, RegistryError]:
         """Charges each grant; one whose reservation is used up asks the budget again."""
         refused: dict[str, RegistryError] = {}
-        with self._database.write() as connection:
+        with self._database.write(lasting=False) as connection:
             for grant_id, asked in sizes.items():
                 more = sum(asked)
                 if grants.charge(connection, grant_id, more):

@@ -104,7 +104,8 @@ def _versions() -> None:
         sa.Column("checks", sa.JSON, nullable=False),
         sa.Column("body", sa.JSON, nullable=False),
     )
-    op.create_index("versions_of_table", "versions", ["table_id", "mat_version", "revision"])
+    covering = ["table_id", "mat_version", "revision", "current", "status", "created_by", "id"]
+    op.create_index("versions_of_table", "versions", covering)
     op.create_index("versions_by_place", "versions", ["location", "identity"])
     op.create_index(
         "one_revision", "versions", ["table_id", sa.text("coalesce(mat_version, -1)"), "revision"], unique=True
