@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from feature_registry.errors import Invalid
+from feature_registry.errors import Invalid, Unavailable
 from feature_registry.formats import WriteOptions
 from feature_registry.formats._sorting import sorted_batches
 from feature_registry.location import Location
@@ -63,8 +63,11 @@ def write_files(
         if at_least_one and not writer.begun:
             writer.add(dict.fromkeys(options.partition_by), data.schema.empty_table())
         return writer.close()
-    except BaseException:
+    except BaseException as failure:
         writer.abandon()
+        if isinstance(failure, OSError):  # a full disk, most often
+            message = f"cannot be written: {failure}"
+            raise Unavailable(message, field="location", value=str(location)) from failure
         raise
 
 

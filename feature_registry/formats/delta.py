@@ -21,7 +21,7 @@ from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
-from feature_registry.errors import Conflict, Invalid, NotFound
+from feature_registry.errors import Conflict, Invalid, NotFound, Unavailable
 from feature_registry.formats import Inspected, WriteOptions, WrittenTable
 from feature_registry.formats._data_files import DataFile, Partition, partition_texts, write_files
 from feature_registry.formats._delta_statistics import add_statistics, manifest_statistics
@@ -204,3 +204,6 @@ def _commit(store: Store, location: Location, schema: pa.Schema, files: list[Dat
         if "already exists" in str(wrong):
             raise Conflict("was written by somebody else", field="location", value=str(location)) from None
         raise
+    except OSError as failure:
+        message = f"cannot be written: {failure}"
+        raise Unavailable(message, field="location", value=str(location)) from failure
