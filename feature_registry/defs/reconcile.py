@@ -28,7 +28,7 @@ from feature_registry.registry import Registry, following
 
 SECONDS = 12  # of each of the three steps of a tick, about; Dagster gives up after 60
 MATERIALIZATIONS = 500  # that are looked at, a tick
-CHANGES = 2000  # of the catalog, that are followed, a tick
+CHANGES = 1000  # of the catalog, that are followed, a tick
 TABLES = 10  # that are compared as a whole, a tick
 # Dagster numbers events before they are committed, so a reader who follows the numbers misses some. What was logged
 # this long before the last look is looked at again.
