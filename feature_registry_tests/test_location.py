@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -107,6 +108,35 @@ def test_keys_are_literal_and_come_back(root: str, key: str) -> None:
     assert below.key.endswith(key)
     assert below.name == key.rsplit("/", 1)[-1]
     assert Location(str(below)) == below
+
+
+SPELLINGS = st.lists(st.sampled_from(["a", "b c", "é", "x%20y", ".", "", "a.b", "%", "~", "a+b", "中"]), max_size=6)
+
+
+@given(
+    parts=SPELLINGS, scheme=st.sampled_from(["s3://b/", "S3A://b/", "gcs://b/", "/", "file:///", "file://localhost/"])
+)
+def test_every_spelling_of_a_place_is_the_same(parts: list[str], scheme: str) -> None:
+    encode = quote if scheme.startswith("file:") else str
+    spelled = Location(scheme + "/".join(map(encode, parts)))
+    plain = Location(scheme + "/".join(map(encode, (part for part in parts if part not in ("", ".")))))
+    assert spelled == plain
+    assert Location(str(spelled)) == spelled
+    assert Location(f"{scheme}{'/'.join(map(encode, parts))}//.//") == spelled
+    assert str(spelled).endswith("/") == (spelled.key == "/")
+
+
+@given(one=SPELLINGS, other=SPELLINGS, root=st.sampled_from(["s3://b", "gs://b", "file:///"]))
+def test_a_place_holds_what_lies_below_it_and_nothing_else(one: list[str], other: list[str], root: str) -> None:
+    def below(parts: list[str]) -> tuple[Location, list[str]]:
+        said = [part for part in parts if part not in ("", ".")]
+        return Location(root).joined("/".join(said)) if said else Location(root), said
+
+    (place, first), (another, second) = below(one), below(other)
+    assert place.holds(another) == (second[: len(first)] == first)
+    if place.holds(another):
+        assert place.relative(another) == "/".join(second[len(first) :])
+        assert place.joined(place.relative(another)) == another
 
 
 def test_in_models() -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from deltalake import write_deltalake
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from feature_registry import formats
@@ -185,6 +185,77 @@ def test_never_loses_a_row_of_a_real_table(how: str, case: Any, tmp_path_factory
     parts = [pl.read_parquet(location.joined(path).key, glob=False).cast(everything.schema) for path in paths]
     left = pl.concat([everything.clear(), *parts]).filter(expression(where))
     assert len(left) == len(wanted)
+
+
+ODD = ["a b", "a%20b", "x/y", "ä中", "a=b", "01", "-0", "1e3", "\u202e", "'", '"', "..", "a" * 60, None]
+PARTED = {
+    "text": st.sampled_from(ODD) | st.text("ab/%=. ", min_size=1, max_size=3),
+    "i64": st.none() | KINDS["i64"].values,
+    "day": st.none() | KINDS["day"].values,
+    "yes": st.none() | KINDS["yes"].values,
+}
+
+
+@pytest.mark.parametrize("how", ["parquet", "delta"])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_never_loses_a_row_of_a_partitioned_table(
+    how: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    name = data.draw(st.sampled_from(sorted(PARTED) if how == "delta" else ["i64", "text"]))
+    parts = data.draw(st.lists(PARTED[name], min_size=1, max_size=6))
+    rows = pa.table({name: pa.array(parts, KINDS[name].type), "u32": pa.array(range(len(parts)), pa.uint32())})
+    folder = tmp_path_factory.mktemp("t")
+    location = Location(folder / "table")
+    store, layout = open_store(location, Settings(home=folder / "home")), formats.get(how)
+    written = layout.write(store, location, rows.to_reader(), WriteOptions(partition_by=(name,)))
+    found = layout.inspect(store, location)
+    inspection = found.inspection.model_copy(update={"logical_types": written.logical_types})
+    schema = stored_schema(inspection)
+    assume(schema.field(name).type == KINDS[name].type)  # texts that look like integers are stored as such
+    operator = data.draw(st.sampled_from(OPERATORS))
+    wanted = st.sampled_from([part for part in parts if part is not None] or ["1"]) | KINDS[name].values
+    assume(any(part is not None for part in parts))
+    value = data.draw(st.lists(wanted, max_size=3) if "in" in operator else wanted)
+    where = (((name, operator, value),),)
+    kept = prune(found.manifest, coerce(where, schema), schema).kept.tolist()
+    everything = layout.scan(store, inspection).collect()
+    assert len(everything) == len(rows)
+    numbers = {row["u32"] for row in everything.filter(expression(where)).to_dicts()}
+    needed = {number for number, part in enumerate(parts) if holds(part, operator, value)}
+    assert numbers == needed
+    left: set[int] = set()
+    for path in found.manifest["path"].take(pa.array(kept, pa.int64())).to_pylist():
+        left |= set(pl.read_parquet(location.joined(path).key, glob=False, hive_partitioning=False)["u32"])
+    assert needed <= left
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    ids=st.lists(st.none() | KINDS["i64"].values, min_size=1, max_size=20),
+    wanted=st.lists(KINDS["i64"].values, max_size=4),
+    buckets=st.integers(1, 40),
+    transform=st.sampled_from(["bucket", "modulo", "opaque"]),
+    operator=st.sampled_from(OPERATORS),
+)
+def test_never_loses_a_row_of_a_bucket(
+    ids: list[Any], wanted: list[int], buckets: int, transform: Any, operator: str
+) -> None:
+    """Each row is a file of its own, in the bucket that its id belongs to."""
+    wanted = [*wanted, *[each for each in ids[:2] if each is not None]]
+    hashed = {
+        "bucket": lambda each: (int(murmur3(each.to_bytes(8, "little", signed=True))) & 0x7FFFFFFF) % buckets,
+        "modulo": lambda each: int(math.fmod(each, buckets)) if each < 0 else each % buckets,  # as C has it
+        "opaque": lambda each: 0,
+    }[transform]
+    numbers = [None if each is None else str(hashed(each)) for each in ids]
+    manifest = pa.table({"rows": [1] * len(ids), "partition.b": pa.array(numbers, pa.string())})
+    schema = pa.schema([("id", pa.int64()), ("b", pa.int32())])
+    declared = HashBuckets(column="id", partition_column="b", transform=transform, buckets=buckets)
+    value: Any = wanted if "in" in operator else (wanted or [0])[0]
+    where = coerce(((("id", operator, value),),), schema)  # type: ignore[arg-type]
+    kept = set(prune(manifest, where, schema, [declared]).kept.tolist())
+    assert {number for number, each in enumerate(ids) if holds(each, operator, value)} <= kept
 
 
 MANIFEST = pa.table(
