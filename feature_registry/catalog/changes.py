@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
+from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -103,22 +104,20 @@ class Changes:
         self._write_facets()
         touched = {self._ids[key] for key in self.touched} | set(_tables_at(self.connection, self._materialized))
         for some in chunks(touched):
-            _set_current(self.connection, some)
-            _set_face(self.connection, some)
+            self.connection.execute(_SET_CURRENT, {"tables": some})
+            self.connection.execute(_SET_FACE, {"tables": some})
 
     def _find_ids(self) -> None:
-        columns = (feature_tables.c.datastack, feature_tables.c.name, feature_tables.c.id)
         for some in chunks({*self._unwritten, *self._seen, *self.touched} - set(self._ids)):
-            chosen = sa.select(*columns).where(sa.or_(*map(_named, some)))
-            self._ids |= {(row.datastack, row.name): row.id for row in self.connection.execute(chosen)}
+            found = self.connection.execute(_IDS, {"names": some})
+            self._ids |= {(row.datastack, row.name): row.id for row in found}
 
     def _write_facets(self) -> None:
         """And the documents, of tables that were described or whose columns are others now."""
         ids = self._ids
         stale = {ids[key]: body for key, body in self._bodies.items()}
         for some in chunks(stale):
-            said = facets.c.kind.not_in(OBSERVED)
-            self.connection.execute(sa.delete(facets).where(facets.c.table_id.in_(some), said))
+            self.connection.execute(_UNSAY, {"tables": some})
         seen = dict(self._seen)
         for key in self._thinned:
             observed = facets.c.kind.in_(OBSERVED)
@@ -186,19 +185,19 @@ def _tables_at(connection: sa.Connection, changed: Collection[tuple[str, int]]) 
         yield from connection.execute(chosen).scalars()
 
 
-def _set_current(connection: sa.Connection, table_ids: list[int]) -> None:
+def _set_current() -> sa.Update:
     """Of the revisions at one materialization version, readers get the newest published, else deprecated one."""
     place = sa.func.row_number().over(
         partition_by=(versions.c.table_id, versions.c.mat_version),
         order_by=(versions.c.status != "published", versions.c.revision.desc()),
     )
-    mine = versions.c.table_id.in_(table_ids)
+    mine = versions.c.table_id.in_(_TABLES)
     ranked = sa.select(versions.c.id, place.label("place")).where(mine, versions.c.status != "draft").subquery()
     best = versions.c.id.in_(sa.select(ranked.c.id).where(ranked.c.place == 1))
-    connection.execute(sa.update(versions).where(mine, versions.c.current != best).values(current=best))
+    return sa.update(versions).where(mine, versions.c.current != best).values(current=best)
 
 
-def _set_face(connection: sa.Connection, table_ids: list[int]) -> None:
+def _set_face() -> sa.Update:
     """Latest is the highest valid, published materialization version; unversioned tables are their own face."""
     table = feature_tables.alias()
     at = sa.and_(mat_versions.c.datastack == table.c.datastack, mat_versions.c.mat_version == versions.c.mat_version)
@@ -210,7 +209,15 @@ def _set_face(connection: sa.Connection, table_ids: list[int]) -> None:
         .limit(1)
         .scalar_subquery()
     )
-    connection.execute(sa.update(feature_tables).where(feature_tables.c.id.in_(table_ids)).values(face_id=best))
+    return sa.update(feature_tables).where(feature_tables.c.id.in_(_TABLES)).values(face_id=best)
+
+
+# Built once: SQLAlchemy takes longer to build a statement than the database to do what it says.
+_TABLES: sa.BindParameter[Any] = sa.bindparam("tables", expanding=True)
+_NAMES = sa.tuple_(feature_tables.c.datastack, feature_tables.c.name).in_(sa.bindparam("names", expanding=True))
+_IDS = sa.select(feature_tables.c.datastack, feature_tables.c.name, feature_tables.c.id).where(_NAMES)
+_UNSAY = sa.delete(facets).where(facets.c.table_id.in_(_TABLES), facets.c.kind.not_in(OBSERVED))
+_SET_CURRENT, _SET_FACE = _set_current(), _set_face()
 
 
 def _insert(connection: sa.Connection, table: sa.Table, rows: list[Row]) -> None:
@@ -218,14 +225,16 @@ def _insert(connection: sa.Connection, table: sa.Table, rows: list[Row]) -> None
         connection.execute(sa.insert(table), rows)
 
 
-def _upsert(connection: sa.Connection, table: sa.Table, keys: Sequence[str], rows: list[Row]) -> None:
-    if not rows:
-        return
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(table)
-    changes = {name: insert.excluded[name] for name in rows[0] if name not in keys}
-    if changes:
-        statement = insert.on_conflict_do_update(index_elements=keys, set_=changes)
-    else:
-        statement = insert.on_conflict_do_nothing()
-    connection.execute(statement, rows)
+def _upsert(connection: sa.Connection, table: sa.Table, keys: tuple[str, ...], rows: list[Row]) -> None:
+    if rows:
+        others = tuple(name for name in rows[0] if name not in keys)
+        connection.execute(_upserting(connection.dialect.name, table, keys, others), rows)
+
+
+@cache
+def _upserting(dialect: str, table: sa.Table, keys: tuple[str, ...], others: tuple[str, ...]) -> sa.Insert:
+    insert: Any = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    if not others:
+        return insert.on_conflict_do_nothing()  # type: ignore[no-any-return]
+    changes = {name: insert.excluded[name] for name in others}
+    return insert.on_conflict_do_update(index_elements=keys, set_=changes)  # type: ignore[no-any-return]

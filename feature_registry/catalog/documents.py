@@ -18,6 +18,22 @@ SQLITE = (
     " tokenize = \"unicode61 remove_diacritics 2\", prefix = '2 3')"
 )
 
+_COLUMNS = sa.select(facets.c.table_id, facets.c.value).where(
+    facets.c.table_id.in_(sa.bindparam("tables", expanding=True)), facets.c.kind == "column"
+)
+_INSERT = {
+    "sqlite": sa.text(
+        "INSERT OR REPLACE INTO documents (rowid, name, description, columns, tags, owner)"
+        " VALUES (:id, :name, :description, :columns, :tags, :owner)"
+    ),
+    "postgresql": sa.text(
+        "INSERT INTO documents (rowid, words) VALUES (:id, setweight(to_tsvector('simple', :name), 'A')"
+        " || setweight(to_tsvector('simple', :description || ' ' || :tags), 'B')"
+        " || setweight(to_tsvector('simple', :columns), 'C') || setweight(to_tsvector('simple', :owner), 'D'))"
+        " ON CONFLICT (rowid) DO UPDATE SET words = excluded.words"
+    ),
+}
+
 
 def create(connection: sa.Connection) -> None:
     """What the migration makes; in SQLite, where a catalog's past is looked at."""
@@ -26,26 +42,11 @@ def create(connection: sa.Connection) -> None:
 
 def index(connection: sa.Connection, tables: Mapping[int, dict[str, Any]]) -> None:
     """Replaces the documents of tables, which are given as JSON."""
-    chosen = sa.select(facets.c.table_id, facets.c.value).where(
-        facets.c.table_id.in_(list(tables)), facets.c.kind == "column"
-    )
     stored: dict[int, set[str]] = {}
-    for row in connection.execute(chosen):
+    for row in connection.execute(_COLUMNS, {"tables": list(tables)}):
         stored.setdefault(row.table_id, set()).add(row.value)
     documents = [{"id": id} | _document(body, stored.get(id, set())) for id, body in tables.items()]
-    connection.execute(sa.text("DELETE FROM documents WHERE rowid = :id"), [{"id": id} for id in tables])
-    if connection.dialect.name == "sqlite":
-        insert = (
-            "INSERT INTO documents (rowid, name, description, columns, tags, owner)"
-            " VALUES (:id, :name, :description, :columns, :tags, :owner)"
-        )
-    else:
-        insert = (
-            "INSERT INTO documents (rowid, words) VALUES (:id, setweight(to_tsvector('simple', :name), 'A')"
-            " || setweight(to_tsvector('simple', :description || ' ' || :tags), 'B')"
-            " || setweight(to_tsvector('simple', :columns), 'C') || setweight(to_tsvector('simple', :owner), 'D'))"
-        )
-    connection.execute(sa.text(insert), documents)
+    connection.execute(_INSERT[connection.dialect.name], documents)
 
 
 def _document(body: dict[str, Any], stored: set[str]) -> dict[str, str]:
