@@ -158,7 +158,7 @@ def _candidate(
     if held is None and not changes:
         changes = {"description": ""}
     existing = entries.at_place(connection, ref, inspection)
-    checks = validate(connection, registration, table, inspection)
+    checks = validate(connection, registration, table, inspected)
     version = TableVersion(
         id=str(uuid.uuid4()),
         datastack=ref.datastack,

@@ -6,18 +6,22 @@ import re
 from collections.abc import Iterable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feature_registry.catalog import Connection, entries
+from feature_registry.formats import Inspected
 from feature_registry.model import CheckResult, FeatureTable, Inspection, Registration
 
 
 def validate(
-    connection: Connection, registration: Registration, table: FeatureTable, inspection: Inspection
+    connection: Connection, registration: Registration, table: FeatureTable, inspected: Inspected
 ) -> Iterable[CheckResult]:
     """One result a check, in the order in which a person would ask."""
+    inspection = inspected.inspection
     yield CheckResult(name="exists", outcome="passed", message=f"{inspection.files} files, {inspection.bytes} bytes")
     yield CheckResult(name="format", outcome="passed", message=inspection.format)
     yield schema(table, inspection)
+    yield from _key(table.key, inspected.manifest)
     yield _location(connection, registration)
     if registration.mat_version is not None:
         yield _mat_version(connection, registration.datastack, registration.mat_version)
@@ -46,6 +50,23 @@ def schema(table: FeatureTable, inspection: Inspection) -> CheckResult:
         message="; ".join(faults) or f"{len(stored)} columns as declared",
         details={"missing": missing, "differing": differing, "undeclared": undeclared},
     )
+
+
+def _key(key: tuple[str, ...], manifest: pa.Table) -> Iterable[CheckResult]:
+    """Nulls in the key, where the files' statistics tell. Whether it is unique, only a look at all rows does."""
+    counts = {}
+    for name in key:
+        if f"partition.{name}" in manifest.column_names:
+            counts[name] = pc.sum(pc.if_else(manifest[f"partition.{name}"].is_null(), manifest["rows"], 0)).as_py() or 0
+        elif f"nulls.{name}" in manifest.column_names and not manifest[f"nulls.{name}"].null_count:
+            counts[name] = pc.sum(manifest[f"nulls.{name}"]).as_py() or 0
+    nulls = {name: count for name, count in counts.items() if count}
+    if nulls:
+        message = ", ".join(f"{name} is null in {count:,} rows" for name, count in nulls.items())
+        yield CheckResult(name="key", outcome="failed", blocking=True, message=message, details={"nulls": nulls})
+    elif key:
+        known = "no null in it" if len(counts) == len(key) else "not all files say whether there is a null in it"
+        yield CheckResult(name="key", outcome="skipped", message=f"{known}; whether it is unique was not looked at")
 
 
 def arrow_type(name: str) -> str:

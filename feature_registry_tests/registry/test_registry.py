@@ -132,6 +132,23 @@ def test_a_schema_unlike_the_declared_one_is_named_by_column_and_stays_a_draft(
         registry.publish("d/synapses@7")
 
 
+def test_a_key_with_nulls_is_seen_by_the_statistics_and_stays_a_draft(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "t/part=1").mkdir(parents=True)
+    (tmp_path / "t/part=__HIVE_DEFAULT_PARTITION__").mkdir()
+    ROWS.write_parquet(tmp_path / "t/part=1/a.parquet")
+    ROWS.with_columns(size=pl.lit(None, pl.Int64)).write_parquet(
+        tmp_path / "t/part=__HIVE_DEFAULT_PARTITION__/a.parquet"
+    )
+    for key, outcome, nulls in (
+        (("id", "size", "part"), "failed", {"size": 100, "part": 100}),
+        (("id",), "skipped", {}),
+    ):
+        report = register(registry, tmp_path / "t", name=f"t{len(key)}", key=key)
+        found = next(check for check in report.checks if check.name == "key")
+        assert (found.outcome, found.details.get("nulls", {})) == (outcome, nulls)
+        assert report.entry.version.status == ("draft" if nulls else "published")
+
+
 def test_a_format_that_is_not_there_is_refused(registry: Registry, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(Invalid) as raised:
         register(registry, folder, format="delta")
