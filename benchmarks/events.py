@@ -1,8 +1,9 @@
 """Writers at once: 8 processes register one-file Parquet tables in a catalog on PostgreSQL, published at once, while
 another process follows the events by their numbers, as a sensor does: all that are newer than the newest seen.
 
-The files are written before the clock starts. Some names are registered by every writer: `shared_*` with a file of
-each writer's own, so that revisions are numbered under contention, and `common_*` with one file, which is one revision.
+The files are written, and each writer has registered one, before the clock starts. Some names are registered by every
+writer: `shared_*` with a file of each writer's own, so that revisions are numbered under contention, and `common_*`
+with one file, which is one revision.
 """
 
 from __future__ import annotations
@@ -85,10 +86,10 @@ def wanted(folder: Path, writer: int, tables: int) -> list[Registration]:
 def write(stage: Stage, writer: int) -> None:
     registrations = wanted(stage.folder, writer, stage.tables)
     registry = Registry(stage.settings)
-    registry.datastacks()
+    reports = [registry.register(registrations[-1])]  # loads what a process loads once
     stage.start.wait()
     began = time.time()
-    reports = [registry.register(each) for each in registrations]
+    reports += [registry.register(each) for each in registrations[:-1]]
     ended = time.time()
     stage.told.put(Told([(each.entry.version.id, str(each.ref), each.created) for each in reports], began, ended))
 
@@ -105,7 +106,7 @@ def follow(stage: Stage) -> None:
         numbers += news
         if done and not news:
             break
-        time.sleep(0.01)
+        time.sleep(0.05)
     stage.seen.put(numbers[1:])
 
 
@@ -167,7 +168,7 @@ def report(told: list[Told], seen: list[int], entries: list[Entry], numbers: lis
     # Twice the same reference, two that were both told that a state of a place is new, an event twice.
     states = [(entry.version.inspection.location, entry.version.mat_version, entry.table.name) for entry in entries]
     doubled = sum(len(each) - len(set(each)) for each in (list(held.values()), new, states, numbers))
-    figure("events", "registrations_per_s", len(reports) / seconds)
+    figure("events", "registrations_per_s", (len(reports) - len(told)) / seconds)
     figure("events", "lost", len(lost) + (len(entries) - 1 - len(new)), 0)
     figure("events", "doubled", doubled, 0)
     figure("events", "follower_missed", len(set(numbers) - set(seen)) + (seen != sorted(set(seen))), 0)

@@ -22,9 +22,11 @@ from feature_registry.model import Found, Search
 def search(connection: sa.Connection, wanted: Search, person: str) -> Found:
     """A page of what the person may see: the current revision of each table, and own drafts."""
     texts.check(dict(wanted))
-    # With `+ 0` SQLite goes from the tables, in the order of the page, to their versions; else it would read and sort
-    # all that is at the version for each page of it.
-    table_id = feature_tables.c.id if wanted.mat_version in (None, "latest") else feature_tables.c.id + 0
+    table_id: sa.ColumnElement[int] = feature_tables.c.id
+    if connection.dialect.name == "sqlite" and wanted.mat_version not in (None, "latest"):
+        # So that it goes from the tables, in the order of the page, to their versions: it has no statistics, and would
+        # read and sort all that is at the version for each page of it.
+        table_id = table_id + 0
     joined: sa.FromClause = feature_tables.join(versions, versions.c.table_id == table_id)
     keys: list[Any] = [feature_tables.c.datastack, feature_tables.c.name, versions.c.id]
     hits = matches(connection, wanted.text)

@@ -64,7 +64,7 @@ def register(registry: Registry, registration: Registration) -> Report:
 
 
 def write(registry: Registry, registration: Registration, inspected: Inspected) -> Report:
-    """All that waits for nobody is done before the transaction, which keeps every other writer out."""
+    """The transaction keeps every other writer out, so what can be done before and after it is."""
     if registry.settings.managed_root.holds(registration.location):
         registry.store(registration.location).settle(registration.location)  # its entry must not outlive the table
     files, schema_id = manifests.encode(inspected.manifest), manifests.schema_id(inspected.inspection)
@@ -79,6 +79,7 @@ def write(registry: Registry, registration: Registration, inspected: Inspected) 
         if registration.publish and version.status == "draft":
             news += _published(registry, candidate.table, version)
         events.record_all(connection, news)
+    with registry.database.read() as connection:
         entry = registry.entry(connection, version.id)
     return Report(entry=entry, created=candidate.existing is None, checks=entry.version.checks)
 
