@@ -148,7 +148,8 @@ def _named(key: Key) -> sa.ColumnElement[bool]:
 def _table_row(body: Row) -> Row:
     owner = body.get("owner") or {}
     row = {name: body.get(name, FeatureTable.model_fields[name].default) for name in _COLUMNS}
-    return row | {"team": owner.get("team"), "person": owner.get("person"), "body": body}
+    brief = {name: value for name, value in body.items() if name != "columns"}
+    return row | {"team": owner.get("team"), "person": owner.get("person"), "body": body, "brief": brief}
 
 
 def _said(body: Row) -> Iterator[tuple[str, str]]:

@@ -40,14 +40,19 @@ JOINED = (
     .join(schemas, schemas.c.id == versions.c.schema_id)
     .outerjoin(mat_versions, MATERIALIZED)
 )
+_VERSION = (versions.c.body, versions.c.status, versions.c.checks, mat_versions.c.body.label("materialization"))
 SELECTED = (
-    versions.c.body,
-    versions.c.status,
-    versions.c.checks,
+    *_VERSION,
     sa.cast(schemas.c.fields, sa.Text).label("fields"),
     schemas.c.arrow_schema,
     sa.cast(feature_tables.c.body, sa.Text).label("table"),
-    mat_versions.c.body.label("materialization"),
+)
+# Without the columns, which are most of an entry: `entry_of` reads both.
+BRIEF = (
+    *_VERSION,
+    sa.literal("[]").label("fields"),
+    sa.literal("").label("arrow_schema"),
+    sa.cast(feature_tables.c.brief, sa.Text).label("table"),
 )
 # Statements of fixed form are built once: SQLAlchemy takes longer to build one than the database to answer it.
 NAMED = sa.and_(feature_tables.c.datastack == sa.bindparam("datastack"), feature_tables.c.name == sa.bindparam("name"))

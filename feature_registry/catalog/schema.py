@@ -105,6 +105,8 @@ feature_tables = Table(
     # What a reader gets who names no version: the latest, else the unversioned one.
     Column("face_id", String),
     Column("body", JSON, nullable=False),
+    # The body without the columns, which are most of it and of no use in a list.
+    Column("brief", JSON, nullable=False),
     UniqueConstraint("datastack", "name"),
 )
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from feature_registry.catalog import texts
 from feature_registry.catalog.documents import matches
-from feature_registry.catalog.entries import JOINED, SELECTED, entry_of
+from feature_registry.catalog.entries import BRIEF, JOINED, SELECTED, entry_of
 from feature_registry.catalog.schema import datastacks, facets, feature_tables, lineage, versions
 from feature_registry.errors import Invalid
 from feature_registry.location import Location
@@ -42,7 +42,8 @@ def search(connection: sa.Connection, wanted: Search, person: str) -> Found:
     # The page first, then what it shows: most of an entry's bytes would be read to be thrown away.
     page = chosen.order_by(*keys).limit(wanted.limit + 1).subquery("page")
     order = [page.c[f"key{at}"] for at in range(len(keys))]
-    shown = sa.select(*SELECTED, *order).select_from(JOINED.join(page, page.c.id == versions.c.id)).order_by(*order)
+    told = SELECTED if wanted.columns else BRIEF
+    shown = sa.select(*told, *order).select_from(JOINED.join(page, page.c.id == versions.c.id)).order_by(*order)
     rows = connection.execute(shown).all()
     more = len(rows) > wanted.limit
     rows = rows[: wanted.limit]

@@ -102,7 +102,7 @@ class FeatureRegistry:
         from feature_registry.client import duck
 
         if tables is None:
-            return duck.Connection((entry.table.name, self._pinned(entry), None) for entry in self.search())
+            return duck.Connection((entry.table.name, self._pinned(entry), None) for entry in self.search(columns=True))
         if not isinstance(tables, Mapping):
             tables = dict.fromkeys([tables] if isinstance(tables, str) else tables)
         handles = [(self.table(name), where) for name, where in tables.items()]

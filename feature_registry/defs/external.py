@@ -56,7 +56,7 @@ def _published(settings: Settings) -> Iterator[Entry]:
     """One version of each table: the latest."""
     after: str | None = None
     while True:
-        page = opened(settings).search(Search(limit=PAGE, after=after))
+        page = opened(settings).search(Search(columns=True, limit=PAGE, after=after))
         yield from (entry for entry in page.entries if entry.version.status != "draft")
         after = page.next
         if after is None:

@@ -148,7 +148,9 @@ def _standing(declaration: Declaration, mat_version: int | None, registry: Regis
     """The newest revision, a draft too, when only checks are asked for."""
     datastack, name = declaration.datastack, declaration.name
     at: Any = "unversioned" if mat_version is None else mat_version
-    drafts = registry.search(Search(datastack=datastack, name=name, mat_version=at, status="draft")).entries
+    drafts = registry.search(
+        Search(datastack=datastack, name=name, mat_version=at, status="draft", columns=True)
+    ).entries
     made = [registry.find(datastack, name, mat_version), *(entry.version for entry in drafts)]
     found = max((each for each in made if each is not None), key=lambda each: each.revision, default=None)
     return found or registry.describe(f"{datastack}/{name}@{at}").version  # which raises, and says what exists

@@ -50,12 +50,13 @@ class Search(Noun):
     created_by: str | None = Field(None, description="who registered it")
     at: Instant | None = Field(None, description="the instant that the data show")
     as_of: datetime | None = Field(None, description="the catalog as it was at this instant; None: as it is")
+    columns: bool = Field(False, description="whether entries tell their columns, which are most of an entry")
     limit: int = Field(100, ge=1, le=1000, description="entries of a page")
     after: str | None = Field(None, description="the `next` of the page before")
 
 
 class Found(Noun):
-    """One page of entries."""
+    """One page of entries, which say nothing of their columns unless `Search.columns` asked for them."""
 
     entries: tuple[Entry, ...]
     next: str | None = Field(None, description="give it as `after` for the next page; None: there is none")

@@ -66,6 +66,7 @@ def _derived() -> None:
         sa.Column("name", sa.String, nullable=False),
         *(sa.Column(name, sa.String) for name in ("team", "person", "license", "mutability", "durability", "face_id")),
         sa.Column("body", sa.JSON, nullable=False),
+        sa.Column("brief", sa.JSON, nullable=False),
         sa.UniqueConstraint("datastack", "name"),
     )
     op.create_table(
