@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,14 @@ def dump(table: str, mat_version: int) -> pa.RecordBatchReader:
     connection = duckdb.connect(path, read_only=True)
     query = f"SELECT * FROM {table} ORDER BY {ORDER.get(table, 'id')}"  # noqa: S608 (names of our own)
     reader = connection.sql(query).to_arrow_reader(ROWS_PER_BATCH)
-    return reader.cast(pa.schema([field.with_type(_in_utc(field.type)) for field in reader.schema]))
+    schema = pa.schema([field.with_type(_in_utc(field.type)) for field in reader.schema])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        # It holds the connection: DuckDB opens a file no more while a stream of it outlives its last connection.
+        with contextlib.closing(connection):
+            yield from reader.cast(schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
 
 
 def _in_utc(kind: pa.DataType) -> pa.DataType:
