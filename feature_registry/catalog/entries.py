@@ -21,6 +21,7 @@ from feature_registry.catalog.schema import (
 )
 from feature_registry.location import Location
 from feature_registry.model import (
+    CheckResult,
     Datastack,
     Entry,
     FeatureTable,
@@ -40,7 +41,12 @@ JOINED = (
     .join(schemas, schemas.c.id == versions.c.schema_id)
     .outerjoin(mat_versions, MATERIALIZED)
 )
-_VERSION = (versions.c.body, versions.c.status, versions.c.checks, mat_versions.c.body.label("materialization"))
+_VERSION = (
+    versions.c.body,
+    versions.c.status,
+    sa.cast(versions.c.checks, sa.Text).label("checks"),
+    sa.cast(mat_versions.c.body, sa.Text).label("materialization"),
+)
 SELECTED = (
     *_VERSION,
     sa.cast(schemas.c.fields, sa.Text).label("fields"),
@@ -83,32 +89,30 @@ _GONE = sa.select(events.c.details).where(
 _TABLE = sa.select(feature_tables.c.body).where(NAMED)
 _DATASTACK = sa.select(sa.true()).where(datastacks.c.name == sa.bindparam("datastack"))
 _SCHEMA = sa.select(sa.true()).where(schemas.c.id == sa.bindparam("schema"))
-_FIELDS = TypeAdapter(tuple[StoredField, ...])
 _MATERIALIZATION = sa.select(mat_versions.c.body).where(
     mat_versions.c.datastack == sa.bindparam("datastack"), mat_versions.c.mat_version == sa.bindparam("mat_version")
 )
 
 
 def entry_of(row: Any) -> Entry:
-    schema = {"fields": _fields(row.fields), "arrow_schema": row.arrow_schema}
-    body = row.body | {"status": row.status, "checks": row.checks, "inspection": row.body["inspection"] | schema}
+    schema = {"fields": _parsed(tuple[StoredField, ...], row.fields), "arrow_schema": row.arrow_schema}
+    checks = _parsed(tuple[CheckResult, ...], row.checks)
+    body = row.body | {"status": row.status, "checks": checks, "inspection": row.body["inspection"] | schema}
     return Entry(
-        table=_table(row.table),
+        table=_parsed(FeatureTable, row.table),
         version=TableVersion.model_validate(body),
-        materialization=row.materialization and MaterializationVersion.model_validate(row.materialization),
+        materialization=_parsed(MaterializationVersion, row.materialization) if row.materialization else None,
     )
 
 
-# Most of an entry are its columns, twice, and the same for all its versions. Remembered by what was read of them this
-# time, so never out of date.
-@lru_cache(maxsize=1000)
-def _table(body: str) -> FeatureTable:
-    return FeatureTable.model_validate_json(body)
+# Most of an entry is the same for many: all versions have their table's columns, and most pass the same checks.
+# Remembered by what was read of it this time, so never out of date.
+@lru_cache(maxsize=4000)
+def _parsed(kind: Any, text: str) -> Any:
+    return _adapter(kind).validate_json(text)
 
 
-@lru_cache(maxsize=1000)
-def _fields(fields: str) -> tuple[StoredField, ...]:
-    return _FIELDS.validate_json(fields)
+_adapter = lru_cache(TypeAdapter)
 
 
 def _first(connection: sa.Connection, statement: sa.Select[Any], **values: Any) -> Entry | None:
