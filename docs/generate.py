@@ -234,8 +234,7 @@ def problems() -> Iterator[str]:
 def nouns() -> Iterator[str]:
     yield "# The nouns and their fields"
     yield prose(model)
-    for name in model.__all__:
-        noun = getattr(model, name)
+    for name, noun in sorted(vars(model).items()):
         if isinstance(noun, type) and issubclass(noun, Noun) and noun is not Noun:
             yield f"## {name}\n\n{prose(noun.__doc__ or '')}".rstrip()
             yield fields(noun)

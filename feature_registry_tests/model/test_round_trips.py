@@ -20,9 +20,7 @@ from feature_registry.model import LARGEST_JSON_INTEGER, Condition, Noun, Where
 from feature_registry.model.noun import Instant
 
 NOUNS = [
-    noun
-    for name in model.__all__
-    if isinstance(noun := getattr(model, name), type) and issubclass(noun, BaseModel) and noun is not Noun
+    noun for noun in vars(model).values() if isinstance(noun, type) and issubclass(noun, BaseModel) and noun is not Noun
 ]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,10}", fullmatch=True)
