@@ -7,6 +7,7 @@ depend on their order. They are compared before anything is restored.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import secrets
@@ -52,7 +53,7 @@ def backup(database: Database, path: Path) -> dict[str, int]:
             raise taken from None
         _sync(path.parent)
     finally:
-        for left in path.parent.glob(f"{draft.name}*"):
+        for left in path.parent.glob(f"{glob.escape(draft.name)}*"):
             left.unlink()
     return _counts(sums)
 

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic_core import to_jsonable_python
 
 from feature_registry.catalog import texts
 from feature_registry.catalog.changes import Changes
 from feature_registry.catalog.derivation import derive
 from feature_registry.catalog.schema import events
-from feature_registry.model import Event
+from feature_registry.model import Event, FeatureTable, TableVersion
 
 Row = dict[str, Any]
 
@@ -24,17 +25,24 @@ def new(
     datastack: str,
     name: str | None = None,
     version_id: str | None = None,
-    details: dict[str, Any] | None = None,
+    details: Any = None,
 ) -> Row:
-    """An event to record. Raises `Invalid` for a text that the catalog cannot keep."""
-    texts.check(details or {})
-    about = {"by": by, "kind": kind, "datastack": datastack, "name": name, "version_id": version_id}
-    return about | {"details": details or {}}
+    """An event to record; its details may hold nouns. Raises `Invalid` for a text that the catalog cannot keep."""
+    details = to_jsonable_python(details or {})
+    texts.check(details)
+    row = {"by": by, "kind": kind, "datastack": datastack, "name": name, "version_id": version_id}
+    return row | {"details": details}
 
 
-def record(connection: sa.Connection, kind: str, **about: Any) -> None:
+def about(noun: FeatureTable | TableVersion, by: str) -> dict[str, str]:
+    """Who says something, and of which table or version: arguments of `new`."""
+    named = {"by": by, "datastack": noun.datastack, "name": noun.name}
+    return named | {"version_id": noun.id} if isinstance(noun, TableVersion) else named
+
+
+def record(connection: sa.Connection, kind: str, **said: Any) -> None:
     """Appends one event; the arguments are those of `new`."""
-    record_all(connection, [new(kind, **about)])
+    record_all(connection, [new(kind, **said)])
 
 
 def record_all(connection: sa.Connection, news: Sequence[Row]) -> None:

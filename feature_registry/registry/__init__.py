@@ -87,7 +87,9 @@ class Registry:
     def publish(self, table: str) -> Entry:
         """Raises `Invalid` if a field that publishing needs is missing, or a blocking check failed."""
         entry = self._wanted_draft(table)
-        return entry if entry.version.status == "published" else registering.change_status(self, entry, "published", {})
+        if entry.version.status == "published":
+            return entry
+        return registering.change_status(self, entry.version.id, "published", {})
 
     def deprecate(self, table: str, reason: str = "", superseded_by: str | None = None) -> Entry:
         entry = self.describe(table)
@@ -96,12 +98,11 @@ class Registry:
         if entry.version.status == "draft":
             raise Invalid("is a draft, and only a published one is deprecated", field="table", value=table)
         details = {"reason": reason, "superseded_by": superseded_by}
-        return registering.change_status(self, entry, "deprecated", details)
+        return registering.change_status(self, entry.version.id, "deprecated", details)
 
     def edit(self, table: str, changes: dict[str, Any]) -> Entry:
         """Changes metadata of the table, whatever its versions."""
-        entry = self.describe(table)
-        registering.edit(self, entry.table, changes)
+        registering.edit(self, self.describe(table).version.id, changes)
         return self.describe(table)
 
     def unregister(self, table: str, force: bool = False) -> Entry:
@@ -121,20 +122,18 @@ class Registry:
     def record_datastack(self, datastack: Datastack) -> None:
         with self.database.write() as connection:
             if datastack not in entries.all_datastacks(connection):
-                body = datastack.model_dump(mode="json")
-                events.record(connection, "datastack", by=self.person.name, datastack=datastack.name, details=body)
+                events.record_all(connection, registering.frame_events(self.person.name, [datastack], []))
 
     def record_versions(self, versions: Iterable[MaterializationVersion]) -> tuple[MaterializationVersion, ...]:
         """Records materialization versions; answers those that are new or changed."""
-        news = []
         with self.database.write() as connection:
-            for version in versions:
-                if version not in entries.materializations(connection, version.datastack):
-                    body = version.model_dump(mode="json")
-                    by, datastack = self.person.name, version.datastack
-                    events.record(connection, "materialized", by=by, datastack=datastack, details=body)
-                    news.append(version)
-        return tuple(news)
+            news = tuple(
+                each
+                for each in dict.fromkeys(versions)
+                if each != entries.materialization(connection, each.datastack, each.mat_version)
+            )
+            events.record_all(connection, registering.frame_events(self.person.name, [], news))
+        return news
 
     def contents(self, drafts: bool = False) -> Contents:
         """All that the catalog holds, older revisions and deprecated ones too; drafts where asked for."""
@@ -286,8 +285,10 @@ class Registry:
         return entry.version.derived_from if entry else ()
 
     def children(self, connection: Connection, ref: TableRef) -> tuple[str, ...]:
+        """What names this very version as its parent, be it without the revision."""
+        names = (str(ref), str(ref.model_copy(update={"revision": None})))
         found = entries.children(connection, f"{ref.datastack}/{ref.name}")
-        return tuple(str(self.entry(connection, id).ref) for id, parent in found if parent == str(ref))
+        return tuple(sorted({str(self.entry(connection, id).ref) for id, parent in found if parent in names}))
 
     def _wanted_draft(self, table: str) -> Entry:
         """Publishing means the newest draft where the reference names no revision."""

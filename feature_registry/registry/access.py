@@ -231,8 +231,8 @@ class Access:
                     continue
                 try:
                     self._extend(connection, grant_id, more)
-                except Exhausted as over:
-                    refused[grant_id] = over
+                except (Exhausted, NotFound) as wrong:
+                    refused[grant_id] = wrong
         return refused
 
     def _extend(self, connection: Connection, grant_id: str, more: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -13,7 +13,7 @@ from feature_registry.catalog import Connection, entries, events
 from feature_registry.errors import Conflict, Invalid, NotFound, RegistryError
 from feature_registry.formats import Inspected
 from feature_registry.location import Location
-from feature_registry.model import Entry, Registration, TableRef
+from feature_registry.model import Entry, TableRef
 from feature_registry.registry import manifests
 from feature_registry.registry import registration as registering
 
@@ -29,12 +29,13 @@ def unregister(registry: Registry, table: str, force: bool) -> Entry:
     with registry.database.write() as connection:
         entry = _only(registry, connection, ref)
         policy.check_owned(registry.person, entry.version)
-        derived = _derived_from(registry, connection, entry.ref)
+        derived = registry.children(connection, entry.ref)
         if derived and not force:
-            expected = f"force, or none of {derived}"
+            expected = f"force, or none of {list(derived)}"
             raise Conflict("is what others were derived from", field="table", value=str(entry.ref), expected=expected)
         details = {"mat_version": entry.version.mat_version, "revision": entry.version.revision, "derived": derived}
-        _record(registry, connection, "unregistered", entry, details)
+        about = events.about(entry.version, registry.person.name)
+        events.record(connection, "unregistered", **about, details=details)
     registry.access.forget()
     return entry
 
@@ -51,26 +52,6 @@ def _only(registry: Registry, connection: Connection, ref: TableRef) -> Entry:
         expected = [str(each.ref) for each in found]
         raise Invalid("does not say which revision", field="table", value=str(ref), expected=expected)
     return found[0]
-
-
-def _derived_from(registry: Registry, connection: Connection, ref: TableRef) -> list[str]:
-    """What names this very version as its parent, be it without the revision."""
-    names = (str(ref), str(ref.model_copy(update={"revision": None})))
-    found = entries.children(connection, f"{ref.datastack}/{ref.name}")
-    return sorted({str(registry.entry(connection, id).ref) for id, parent in found if parent in names})
-
-
-def _record(registry: Registry, connection: Connection, kind: str, entry: Entry, details: dict[str, Any]) -> None:
-    version = entry.version
-    events.record(
-        connection,
-        kind,
-        by=registry.person.name,
-        datastack=version.datastack,
-        name=version.name,
-        version_id=version.id,
-        details=details,
-    )
 
 
 # ------------------------------------------------------------------------------------------------------- relocation
@@ -109,9 +90,10 @@ def _move(registry: Registry, connection: Connection, old: Location, moves: list
         raise Conflict("changed meanwhile", field="old", value=str(old), expected="the same call again")
     for move in moves:
         inspection = move.after.version.inspection
-        change = {"location": str(inspection.location), "fingerprint": inspection.fingerprint}
-        details = {"from": str(move.before.version.inspection.location), "inspection": change}
-        _record(registry, connection, "relocated", move.before, details)
+        change = {"location": inspection.location, "fingerprint": inspection.fingerprint}
+        details = {"from": move.before.version.inspection.location, "inspection": change}
+        about = events.about(move.before.version, registry.person.name)
+        events.record(connection, "relocated", **about, details=details)
         entries.replace_manifest(connection, move.before.version.id, manifests.encode(move.manifest))
 
 
@@ -123,16 +105,8 @@ def _inspected(registry: Registry, entry: Entry, old: Location, new: Location) -
         content = entries.manifest(connection, version.id)
     if content is None:
         raise Conflict("has no manifest to compare with", field="table", value=str(entry.ref), expected="unregister it")
-    wanted = Registration(
-        location=place,
-        datastack=version.datastack,
-        name=version.name,
-        format=said.format,
-        snapshot=said.snapshot,
-        logical_types=said.logical_types,
-    )
     try:
-        seen = registering.inspect(registry, wanted)
+        seen = registering.inspect_again(registry, said, place)
     except RegistryError as wrong:
         message = f"{entry.ref} is not at the new place: {wrong.message}"
         raise type(wrong)(message, field=wrong.field, value=wrong.value, expected=wrong.expected) from wrong

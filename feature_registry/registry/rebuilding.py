@@ -5,7 +5,7 @@ Each comes in a transaction of its own, with its id, revision, maker and checks:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -19,7 +19,6 @@ from feature_registry.model import (
     FeatureTable,
     Inspection,
     Metadata,
-    Registration,
     TableRef,
     TableVersion,
 )
@@ -66,23 +65,21 @@ def _check(contents: Contents) -> None:
 
 def _record_frame(registry: Registry, contents: Contents) -> None:
     """Datastacks and materialization versions that are not known, or of which only the name is."""
-    by = registry.person.name
-    mat_versions = [*contents.mat_versions, *(each.materialization for each in contents.entries)]
-    named = [each.datastack for each in mat_versions if each] + [each.table.datastack for each in contents.entries]
+    held = (each.materialization for each in contents.entries)
+    mat_versions = dict.fromkeys([*contents.mat_versions, *(each for each in held if each)])
+    named = [each.datastack for each in mat_versions] + [each.table.datastack for each in contents.entries]
+    wanted = {name: Datastack(name=name) for name in named} | {each.name: each for each in contents.datastacks}
     with registry.database.write() as connection:
         known = {each.name: each for each in entries.all_datastacks(connection)}
-        for datastack in (*contents.datastacks, *(Datastack(name=name) for name in dict.fromkeys(named))):
-            bare = Datastack(name=datastack.name)
-            if datastack.name not in known or known[datastack.name] == bare != datastack:
-                known[datastack.name] = datastack
-                body = datastack.model_dump(mode="json")
-                events.record(connection, "datastack", by=by, datastack=datastack.name, details=body)
-        seen = {(name, each.mat_version) for name in known for each in entries.materializations(connection, name)}
-        for version in mat_versions:
-            if version is not None and (version.datastack, version.mat_version) not in seen:
-                seen.add((version.datastack, version.mat_version))
-                body = version.model_dump(mode="json")
-                events.record(connection, "materialized", by=by, datastack=version.datastack, details=body)
+        stacks = [
+            each for name, each in wanted.items() if name not in known or (known[name] == Datastack(name=name) != each)
+        ]
+        frozen = {
+            (each.datastack, each.mat_version): each
+            for each in mat_versions
+            if entries.materialization(connection, each.datastack, each.mat_version) is None
+        }
+        events.record_all(connection, registering.frame_events(registry.person.name, stacks, frozen.values()))
 
 
 def _known(connection: Connection, version: TableVersion) -> Entry | None:
@@ -115,15 +112,14 @@ def _restore(  # noqa: PLR0917
     manifest: pa.Table | None,
     ours: frozenset[str],
 ) -> None:
-    by, status = registry.person.name, version.status
-    about: dict[str, Any] = {"by": by, "datastack": version.datastack, "name": version.name, "version_id": version.id}
+    about, status = events.about(version, registry.person.name), version.status
     number, overtaken = _number(connection, version, ours)
     if number != version.revision:
         message = f"was revision {version.revision}, a number that is taken here"
         version = _with_check(version, CheckResult(name="revision", outcome="warned", message=message))
         version = version.model_copy(update={"revision": number})
     _describe(registry, connection, table, version)
-    registering.record_version(connection, version, manifest, restored_by=by)
+    registering.record_version(connection, version, manifest, restored_by=registry.person.name)
     if status != "draft":
         events.record(connection, "published", **about)
     if status == "deprecated" or (status == "published" and overtaken):
@@ -155,32 +151,19 @@ def _describe(registry: Registry, connection: Connection, table: FeatureTable, v
     """Metadata is said anew where nothing newer was said here."""
     held = entries.table(connection, table.datastack, table.name)
     before = held or FeatureTable(datastack=table.datastack, name=table.name)
-    changes = {name: getattr(table, name) for name in Metadata.model_fields}
-    changes = {name: value for name, value in changes.items() if getattr(before, name) != value}
+    changes = registering.differing(before, {name: getattr(table, name) for name in Metadata.model_fields})
     if held is None:
         changes = changes or {"description": ""}
     elif not changes or events.said_at(connection, table.datastack, table.name) >= version.created_at:
         return
-    details = registering.jsonable(changes)
-    by, datastack, name = registry.person.name, table.datastack, table.name
-    events.record(connection, "described", by=by, datastack=datastack, name=name, details=details)
+    events.record(connection, "described", **events.about(table, registry.person.name), details=changes)
 
 
 def _manifest(registry: Registry, version: TableVersion) -> tuple[pa.Table | None, CheckResult | None]:
     """The manifest of what is in the storage, or a check that says why there is none."""
     said = version.inspection
     try:
-        seen = registering.inspect(
-            registry,
-            Registration(
-                location=said.location,
-                datastack=version.datastack,
-                name=version.name,
-                format=said.format,
-                snapshot=said.snapshot,
-                logical_types=said.logical_types,
-            ),
-        )
+        seen = registering.inspect_again(registry, said, said.location)
     except Exception as wrong:  # whatever is wrong with one table must not keep the others from coming back
         message = f"could not be inspected when the catalog was rebuilt: {wrong}"
     else:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from feature_registry import formats, lineage, policy
 from feature_registry.catalog import Connection, entries, events, texts
 from feature_registry.errors import Invalid
 from feature_registry.formats import Inspected
+from feature_registry.location import Location
 from feature_registry.model import (
     CheckResult,
     Datastack,
     Entry,
     FeatureTable,
+    Inspection,
+    MaterializationVersion,
     Metadata,
     Registration,
     Report,
@@ -87,28 +91,37 @@ def write(registry: Registry, registration: Registration, inspected: Inspected) 
 def inspect(registry: Registry, registration: Registration) -> Inspected:
     """What is at the location. Raises before anything is read that the caller may not name."""
     texts.check(registration.model_dump(exclude_unset=True))
-    store = registry.store(registration.location)  # or there is no storage for it
+    registry.store(registration.location)  # or there is no storage for it
     policy.check_place(registration.location, registry.prefixes)
-    layout = _format(store, registration)
-    inspected = layout.inspect(store, registration.location, registration.snapshot)
-    unknown = set(registration.logical_types) - {field.name for field in inspected.inspection.fields}
+    return _seen(registry, registration.location, registration)
+
+
+def inspect_again(registry: Registry, known: Inspection, location: Location) -> Inspected:
+    """What is now at the location where a registered table should be."""
+    return _seen(registry, location, known)
+
+
+def _seen(registry: Registry, location: Location, said: Registration | Inspection) -> Inspected:
+    store = registry.store(location)
+    inspected = _format(store, location, said.format).inspect(store, location, said.snapshot)
+    unknown = set(said.logical_types) - {field.name for field in inspected.inspection.fields}
     if unknown:
         raise Invalid("names no stored column", field="logical_types", value=sorted(unknown))
-    for name in registration.logical_types.values():
+    for name in said.logical_types.values():
         polars_type(name)
-    logical = inspected.inspection.logical_types | registration.logical_types
+    logical = inspected.inspection.logical_types | said.logical_types
     manifest = _with_checksums(registry, store, _with_etags(store, inspected))
     content = manifests.content(manifest)
     inspection = inspected.inspection.model_copy(update={"logical_types": logical, "content": content})
     return Inspected(inspection, manifest)
 
 
-def _format(store: Store, registration: Registration) -> formats.Format:
-    if registration.format is None:
-        return formats.sniff(store, registration.location)
-    declared = formats.get(registration.format)
-    if not declared.sniff(store, registration.location):
-        found = formats.sniff(store, registration.location)
+def _format(store: Store, location: Location, name: str | None) -> formats.Format:
+    if name is None:
+        return formats.sniff(store, location)
+    declared = formats.get(name)
+    if not declared.sniff(store, location):
+        found = formats.sniff(store, location)
         raise Invalid("is not the format of what is there", field="format", value=declared.name, expected=found.name)
     return declared
 
@@ -153,11 +166,11 @@ def _candidate(
     )
     inspection = inspected.inspection
     held = entries.table(connection, ref.datastack, ref.name)
-    before = held or FeatureTable(datastack=ref.datastack, name=ref.name)
-    table = before.model_copy(update=registration.metadata)
-    changes = {name: value for name, value in registration.metadata.items() if getattr(before, name) != value}
+    table = held or FeatureTable(datastack=ref.datastack, name=ref.name)
+    changes = differing(table, registration.metadata)
     if held is None and not changes:
         changes = {"description": ""}
+    table = table.model_copy(update=changes)
     existing = entries.at_place(connection, ref, inspection)
     checks = validate(connection, registration, table, inspected)
     version = TableVersion(
@@ -184,15 +197,26 @@ def _candidate(
 
 def _said(registry: Registry, connection: Connection, candidate: Candidate) -> list[events.Row]:
     """The datastack if it is new, and the metadata where it changes something."""
-    by, datastack, name = registry.person.name, candidate.table.datastack, candidate.table.name
+    by, datastack = registry.person.name, candidate.table.datastack
     news = []
     if not entries.has_datastack(connection, datastack):
-        body = Datastack(name=datastack).model_dump(mode="json")
-        news.append(events.new("datastack", by=by, datastack=datastack, details=body))
+        news += frame_events(by, [Datastack(name=datastack)], [])
     if candidate.changes:
-        details = jsonable(candidate.changes)
-        news.append(events.new("described", by=by, datastack=datastack, name=name, details=details))
+        news.append(events.new("described", **events.about(candidate.table, by), details=candidate.changes))
     return news
+
+
+def frame_events(
+    by: str, stacks: Iterable[Datastack], mat_versions: Iterable[MaterializationVersion]
+) -> list[events.Row]:
+    """What says that there are these datastacks and materialization versions."""
+    news = [events.new("datastack", by=by, datastack=each.name, details=each) for each in stacks]
+    return news + [events.new("materialized", by=by, datastack=each.datastack, details=each) for each in mat_versions]
+
+
+def differing(table: FeatureTable, said: dict[str, Any]) -> dict[str, Any]:
+    """The fields of which something else is said than is known."""
+    return {name: value for name, value in said.items() if getattr(table, name) != value}
 
 
 def _check_lineage(registry: Registry, connection: Connection, version: TableVersion) -> None:
@@ -218,7 +242,8 @@ def new_version(
 ) -> events.Row:
     """The event of a version, whose schema and manifest are kept."""
     inspection = version.inspection
-    entries.keep_schema(connection, schema_id, jsonable(inspection.fields), inspection.arrow_schema)
+    fields = to_jsonable_python(inspection.fields)
+    entries.keep_schema(connection, schema_id, fields, inspection.arrow_schema)
     if files is not None:
         entries.keep_manifest(connection, version.id, files)
     body = version.model_dump(
@@ -226,15 +251,12 @@ def new_version(
     )
     return events.new(
         "registered",
-        by=version.created_by,
-        datastack=version.datastack,
-        name=version.name,
-        version_id=version.id,
+        **events.about(version, version.created_by),
         details={
             "version": body,
             "schema": schema_id,
             "columns": [field.name for field in inspection.fields],
-            "checks": jsonable(version.checks),
+            "checks": version.checks,
             **details,
         },
     )
@@ -245,17 +267,16 @@ def supply_manifest(registry: Registry, connection: Connection, version: TableVe
     if entries.manifest(connection, version.id) is None:
         entries.keep_manifest(connection, version.id, files)
         found = CheckResult(name="manifest", outcome="passed", blocking=True, message="the files were found again")
-        events.record(connection, "checked", **_about(registry, version), details={"checks": jsonable([found])})
+        events.record(connection, "checked", **events.about(version, registry.person.name), details={"checks": [found]})
 
 
 def record_checks(registry: Registry, version_id: str, checks: tuple[CheckResult, ...], publish: bool) -> Entry:
     """Attaches results; a draft whose blocking checks all hold is published, if asked and if it may be."""
     with registry.database.write() as connection:
         entry = registry.entry(connection, version_id)
-        version = entry.version
         if checks:
-            by_version = _about(registry, version)
-            events.record(connection, "checked", **by_version, details={"checks": jsonable(checks)})
+            about = events.about(entry.version, registry.person.name)
+            events.record(connection, "checked", **about, details={"checks": checks})
             entry = registry.entry(connection, version_id)
         if publish and entry.version.status == "draft" and not policy.missing_to_publish(entry.table):
             events.record_all(connection, _published(registry, entry.table, entry.version))
@@ -268,50 +289,32 @@ def _published(registry: Registry, table: FeatureTable, version: TableVersion) -
     if any(check.blocking and check.outcome == "failed" for check in version.checks):
         return []
     policy.check_publishable(table, version)
-    return [events.new("published", **_about(registry, version))]
+    return [events.new("published", **events.about(version, registry.person.name))]
 
 
-def change_status(registry: Registry, entry: Entry, kind: str, details: dict[str, Any]) -> Entry:
+def change_status(registry: Registry, version_id: str, kind: str, details: dict[str, Any]) -> Entry:
     """Records `published` or `deprecated`, with the table's successor where one is named."""
-    version = entry.version
+    by = registry.person.name
     with registry.database.write() as connection:
+        entry = registry.entry(connection, version_id)  # as nobody changes it any more
         if kind == "published":
-            policy.check_publishable(entry.table, version)
-        events.record(connection, kind, **_about(registry, version), details=details)
+            policy.check_publishable(entry.table, entry.version)
+        events.record(connection, kind, **events.about(entry.version, by), details=details)
         successor = details.get("superseded_by")
         if successor:
-            by, datastack, name = registry.person.name, version.datastack, version.name
             change = {"superseded_by": successor}
-            events.record(connection, "described", by=by, datastack=datastack, name=name, details=change)
-        return registry.entry(connection, version.id)
+            events.record(connection, "described", **events.about(entry.table, by), details=change)
+        return registry.entry(connection, version_id)
 
 
-def edit(registry: Registry, table: FeatureTable, changes: dict[str, Any]) -> None:
+def edit(registry: Registry, version_id: str, changes: dict[str, Any]) -> None:
     """Records what differs from what is said now; the new metadata must be valid as a whole."""
     for name in changes.keys() - Metadata.model_fields:
         expected = sorted(Metadata.model_fields)
         raise Invalid("is no field that can be changed", field=name, value=changes[name], expected=expected)
-    changed = FeatureTable.checked(table.model_dump() | changes)
-    different = {name: getattr(changed, name) for name in changes if getattr(changed, name) != getattr(table, name)}
-    if different:
-        by, datastack, name = registry.person.name, table.datastack, table.name
-        with registry.database.write() as connection:
-            events.record(connection, "described", by=by, datastack=datastack, name=name, details=jsonable(different))
-
-
-def jsonable(value: Any) -> Any:
-    """Nouns, and containers of them, as JSON-ready data."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, dict):
-        return {name: jsonable(each) for name, each in value.items()}
-    return [jsonable(each) for each in value] if isinstance(value, (list, tuple)) else value
-
-
-def _about(registry: Registry, version: TableVersion) -> dict[str, Any]:
-    return {
-        "by": registry.person.name,
-        "datastack": version.datastack,
-        "name": version.name,
-        "version_id": version.id,
-    }
+    with registry.database.write() as connection:
+        table = registry.entry(connection, version_id).table
+        changed = FeatureTable.checked(table.model_dump() | changes)
+        different = differing(table, {name: getattr(changed, name) for name in changes})
+        if different:
+            events.record(connection, "described", **events.about(table, registry.person.name), details=different)

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+from pydantic_core import to_jsonable_python
 
 from feature_registry.catalog import Connection, Database, entries, events
 from feature_registry.model import Inspection, MaterializationVersion, StoredField, TableRef, TableVersion
 from feature_registry.registry import manifests
-from feature_registry.registry.registration import jsonable
 
 SCHEMA = pa.schema({"id": pa.int64(), "size": pa.int32()})
 
@@ -38,7 +38,7 @@ def describe(database: Database, ref: str, **metadata: Any) -> None:
             by="ann",
             datastack=wanted.datastack,
             name=wanted.name,
-            details=jsonable(metadata or {"description": ""}),
+            details=metadata or {"description": ""},
         )
 
 
@@ -70,7 +70,7 @@ def _write(connection: Connection, wanted: TableRef, status: str, by: str, field
     )
     stored = version.inspection
     schema_id = manifests.schema_id(stored)
-    entries.keep_schema(connection, schema_id, jsonable(stored.fields), stored.arrow_schema)
+    entries.keep_schema(connection, schema_id, to_jsonable_python(stored.fields), stored.arrow_schema)
     body = version.model_dump(
         mode="json", exclude={"status": True, "checks": True, "inspection": {"fields", "arrow_schema"}}
     )
