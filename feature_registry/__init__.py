@@ -5,7 +5,6 @@ The public names are resolved when first used, so that importing the package loa
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,9 +20,9 @@ __version__ = "0.1.0"
 
 # name -> (module, extra that brings what the module needs)
 _PUBLIC = {
-    "Column": ("feature_registry.model", None),
-    "Written": ("feature_registry.model", None),
-    "FeatureRegistry": ("feature_registry.client", None),
+    "Column": ("feature_registry.model", ""),
+    "Written": ("feature_registry.model", ""),
+    "FeatureRegistry": ("feature_registry.client", ""),
     "Registry": ("feature_registry.registry", "server"),
     "FeatureRegistryResource": ("feature_registry.defs.resources", "pipeline"),
     "FeatureTableIOManager": ("feature_registry.defs.io_manager", "pipeline"),
@@ -36,15 +35,10 @@ __all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from feature_registry.errors import needed
+
     module, extra = _PUBLIC[name]
-    try:
-        value = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as missing:
-        if extra is None or (missing.name or "").startswith(__name__):
-            raise
-        raise ImportError(
-            f"{name} needs the package {missing.name!r}: pip install 'feature-registry[{extra}]'"
-        ) from missing
+    value = getattr(needed(module, extra), name)
     globals()[name] = value
     return value
 

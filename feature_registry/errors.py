@@ -6,6 +6,7 @@ An error is data: two errors of one class with equal arguments are equal, and it
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, ClassVar
 
 
@@ -92,6 +93,20 @@ KINDS: dict[str, type[RegistryError]] = {
 def from_problem(problem: dict[str, Any]) -> RegistryError:
     """The error that `problem()` described; an unknown kind becomes a plain `RegistryError`."""
     return _rebuild(KINDS.get(problem.get("kind", ""), RegistryError), problem)
+
+
+def needed(module: str, extra: str) -> Any:
+    """The module, or an ImportError that names the extra that brings it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as unfound:
+        if (unfound.name or "").startswith(__package__):
+            raise
+        raise missing(unfound.name, extra) from unfound
+
+
+def missing(package: str | None, extra: str) -> ImportError:
+    return ImportError(f"the package {package!r} is missing: pip install 'feature-registry[{extra}]'")
 
 
 def _rebuild(kind: type[RegistryError], problem: dict[str, Any]) -> RegistryError:

@@ -41,10 +41,17 @@ ARROWS = {
     "definitions": GROUND | {"registry", "defs"},
     "cli": GROUND | {"registry", "client", "api", "storage", "formats", "exports", "defs", "demo"},
     "demo": GROUND | {"registry", "client", "api", "defs", "cli", "storage", "formats", "cave"},
-    "__init__": set(),
+    "__init__": {"errors"},
     "__main__": {"cli"},
 }
-ONLY_INSIDE_FUNCTIONS = {("client", "registry"), ("cli", "registry"), ("cli", "api"), ("cli", "defs"), ("cli", "demo")}
+ONLY_INSIDE_FUNCTIONS = {
+    ("__init__", "errors"),
+    ("client", "registry"),
+    ("cli", "registry"),
+    ("cli", "api"),
+    ("cli", "defs"),
+    ("cli", "demo"),
+}
 ROOMS_OF: dict[str | None, set[str]] = {
     None: GROUND | {"client", "cli", "__init__", "__main__"},
     "server": CORE | {"registry", "api"},

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from sqlalchemy.exc import DataError, OperationalError
 
 from feature_registry.catalog.schema import VERSION_TABLE
-from feature_registry.errors import Invalid, Unavailable
+from feature_registry.errors import Invalid, Unavailable, needed
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # Held while events are numbered, so that a reader who follows the numbers misses none.
@@ -36,14 +36,11 @@ class Database:
         self.sqlite = address.get_backend_name() == "sqlite"
         if self.sqlite and address.database:
             Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            options: dict[str, Any] = {} if self.sqlite else {"pool_size": 20}
-            # Entries are mostly JSON, and pydantic's reader takes half the time of Python's.
-            self.engine = sa.create_engine(address, json_deserializer=from_json, **options)
-        except ModuleNotFoundError as missing:
-            raise ImportError(
-                f"PostgreSQL needs the package {missing.name!r}: pip install 'feature-registry[postgres]'"
-            ) from missing
+        if address.drivername == "postgresql+psycopg":
+            needed("psycopg", "postgres")
+        options: dict[str, Any] = {} if self.sqlite else {"pool_size": 20}
+        # Entries are mostly JSON, and pydantic's reader takes half the time of Python's.
+        self.engine = sa.create_engine(address, json_deserializer=from_json, **options)
         if self.sqlite:
             _prepare_sqlite(self.engine)
         self._migrate()
@@ -95,11 +92,8 @@ class Database:
     def _migrate(self) -> None:
         if self._revision() == self.newest():
             return
-        from alembic import command
-        from alembic.config import Config
-
+        command, config = needed("alembic.command", "server"), needed("alembic.config", "server").Config()
         with self.write() as connection:
-            config = Config()
             config.set_main_option("script_location", str(MIGRATIONS))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

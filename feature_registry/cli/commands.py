@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from datetime import datetime
 from importlib import metadata
 from typing import Annotated, Any
@@ -23,8 +22,6 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except ModuleNotFoundError as missing:
-            message = _explained(missing)
         except (RegistryError, ImportError, OSError) as wrong:
             message = str(wrong)
         except Exception as wrong:
@@ -35,18 +32,6 @@ class Commands(TyperGroup):
         line = " ".join(redacted(message).split())
         typer.echo(f"error: {line}", err=True)
         raise typer.Exit(1)
-
-
-def _explained(missing: ModuleNotFoundError) -> str:
-    """With the smallest extra that brings the module, where one does."""
-    module = (missing.name or "").partition(".")[0]
-    lines = [line.replace("-", "_") for line in metadata.requires("feature-registry") or ()]
-    brought = [(re.split("[^a-z0-9_]", line)[0], re.findall("extra == ['\"]([a-z]+)", line)) for line in lines]
-    sizes = Counter(extra for _, extras in brought for extra in extras)
-    found = {extra for name, extras in brought if name == module for extra in extras}
-    if not found:
-        return str(missing)
-    return f"{module!r} is missing: pip install 'feature-registry[{min(found, key=lambda extra: sizes[extra])}]'"
 
 
 app = typer.Typer(

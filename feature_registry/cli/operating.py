@@ -11,7 +11,7 @@ import typer
 from feature_registry.cli.catalog import AsJson, printed
 from feature_registry.cli.commands import app
 from feature_registry.client.text import amount, grid
-from feature_registry.errors import Invalid
+from feature_registry.errors import Invalid, needed
 from feature_registry.location import Location
 from feature_registry.model import Contents
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def catalog(context: typer.Context) -> Registry:
     """The registry of the settings, closed when the command ends."""
-    from feature_registry.registry import Registry
+    from feature_registry import Registry
 
     if context.obj is not None:
         raise typer.BadParameter("--server is not for this command, which works on the catalog itself")
@@ -73,9 +73,9 @@ def _exported(registry: Registry, place: Location) -> Contents:
 
 def _remembered(registry: Registry) -> Contents:
     from feature_registry.cli.instance import prepare
-    from feature_registry.defs.memory import contents
 
-    return contents(prepare(registry.settings))
+    contents: Contents = needed("feature_registry.defs.memory", "pipeline").contents(prepare(registry.settings))
+    return contents
 
 
 @app.command()

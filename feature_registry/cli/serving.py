@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import typer
 
 from feature_registry.cli.commands import app
-from feature_registry.errors import Invalid
+from feature_registry.errors import Invalid, needed
 from feature_registry.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -64,8 +64,4 @@ def _begin_anew(database: str) -> None:
 @app.command()
 def demo() -> None:
     """Make a small synthetic cortex, its feature tables, and read them as an analyst would."""
-    try:
-        from feature_registry.demo.walk import run
-    except ModuleNotFoundError as missing:
-        raise ImportError(f"the demo needs {missing.name!r}: pip install 'feature-registry[demo]'") from missing
-    raise typer.Exit(run())
+    raise typer.Exit(needed("feature_registry.demo.walk", "demo").run())

@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from feature_registry.cli.instance import prepare
-from feature_registry.errors import Unavailable
+from feature_registry.errors import Unavailable, missing, needed
 from feature_registry.settings import Settings
+
+if TYPE_CHECKING:
+    from feature_registry.registry import Registry
 
 STARTED_WITHIN = 60  # seconds
 STOPPED_WITHIN = 20
@@ -27,16 +30,17 @@ STOPPED_WITHIN = 20
 
 def run(settings: Settings, dagster: bool) -> int:
     """Runs until SIGINT or SIGTERM (exit code 0), or until one of them ends by itself (1)."""
-    for needed in ("dagster", "dagster_webserver") if dagster else ():
-        if find_spec(needed) is None:
-            raise ImportError(f"`up --dagster` needs {needed!r}: pip install 'feature-registry[pipeline]'")
+    for package in ("dagster", "dagster_webserver") if dagster else ():
+        if find_spec(package) is None:  # imported, they would take this process 100 MB
+            raise missing(package, "pipeline")
     stop = threading.Event()
     with ExitStack() as stack:
         stack.enter_context(_signals(stop))
         if dagster:
             with _bound(settings.host, settings.dagster_port, "dagster_port"):
                 pass  # free now; Dagster itself would say so only after many seconds
-        settings, parts = stack.enter_context(serving(settings))
+        registry, parts = stack.enter_context(serving(settings))
+        settings = registry.settings
         child = stack.enter_context(_dagster(settings)) if dagster else None
         _announce(settings, dagster)
         while not stop.wait(0.2):
@@ -48,27 +52,27 @@ def run(settings: Settings, dagster: bool) -> int:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[tuple[Settings, list[threading.Thread]]]:
-    """The API and the file server at work, each in a thread; the settings have the ports that were really got."""
-    try:
-        import uvicorn
+def serving(settings: Settings) -> Iterator[tuple[Registry, list[threading.Thread]]]:
+    """The API and the file server at work, each in a thread; the registry's settings have the ports really got."""
+    for module in ("uvicorn", "feature_registry.api"):
+        needed(module, "server")
+    from feature_registry.api import create_app
+    from feature_registry.registry import Registry
+    from feature_registry.storage.file.server import create_app as create_file_app
 
-        from feature_registry.api import create_app
-        from feature_registry.registry import Registry
-        from feature_registry.storage.file.server import create_app as create_file_app
-    except ModuleNotFoundError as missing:
-        raise ImportError(f"`up` needs {missing.name!r}: pip install 'feature-registry[server]'") from missing
     with ExitStack() as stack:
-        api = stack.enter_context(_bound(settings.host, settings.port, "port"))
-        files = stack.enter_context(_bound(settings.host, settings.file_port, "file_port"))
-        ports = {"port": api.getsockname()[1], "file_port": files.getsockname()[1]}
+        listeners = {
+            name: stack.enter_context(_bound(settings.host, getattr(settings, name), name))
+            for name in ("port", "file_port")
+        }
+        ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
         settings = settings.model_copy(update=ports)
         settings.home.mkdir(parents=True, exist_ok=True)
         registry = Registry(settings)
         stack.callback(registry.close)
-        file_app = create_file_app(settings, file_log(settings))
-        served = [(create_app(registry), api), (file_app, files)]
-        yield settings, [stack.enter_context(_served(uvicorn, app, listener)) for app, listener in served]
+        applications = create_app(registry), create_file_app(settings, file_log(settings))
+        served = zip(applications, listeners.values(), strict=True)
+        yield registry, [stack.enter_context(_served(app, listener)) for app, listener in served]
 
 
 def file_log(settings: Settings) -> Path:
@@ -111,7 +115,9 @@ def _bound(host: str, port: int, field: str) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _served(uvicorn: Any, application: Any, listener: socket.socket) -> Iterator[threading.Thread]:
+def _served(application: Any, listener: socket.socket) -> Iterator[threading.Thread]:
+    import uvicorn
+
     config = uvicorn.Config(application, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from feature_registry.client.failures import explained
 from feature_registry.client.filters import Where
 from feature_registry.client.scan import stored_schema
-from feature_registry.client.table import ReadPlan, Table, needed
-from feature_registry.errors import Invalid, Unavailable
+from feature_registry.client.table import ReadPlan, Table
+from feature_registry.errors import Invalid, Unavailable, needed
 from feature_registry.model import Inspection, Operator
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -17,7 +16,7 @@ from feature_registry.client import filters, scan
 from feature_registry.client.failures import explained
 from feature_registry.client.filters import Filter, Where
 from feature_registry.client.text import card, summary
-from feature_registry.errors import Invalid, Unavailable
+from feature_registry.errors import Invalid, Unavailable, needed
 from feature_registry.model import Column, Entry, Event, Mode, Plan, PlanRequest
 
 if TYPE_CHECKING:
@@ -207,12 +206,3 @@ class Table:
 
     def __repr__(self) -> str:
         return card(self.entry)
-
-
-def needed(module: str, extra: str) -> Any:
-    """The module, or an ImportError that names the extra that brings it."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as missing:
-        hint = f"pip install 'feature-registry[{extra}]'"
-        raise ImportError(f"this needs the package {missing.name!r}: {hint}") from missing

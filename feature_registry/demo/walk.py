@@ -27,7 +27,8 @@ def run() -> int:
     files = make(folder)
     materialize()
     settings = Settings(port=0, file_port=0, allowed_prefixes=(str(folder),))
-    with serving(settings) as (served, _):
+    with serving(settings) as (registry, _):
+        served = registry.settings
         say(f"\nThe API listens on {served.api_address}; tables from other labs are registered there:")
         register(served.api_address, files)
         jobs = work(served)
@@ -72,8 +73,8 @@ def work(served: Settings) -> int:
 def refuse(settings: Settings) -> int:
     say(f"\nWhat is refused, on a server whose signatures last {SIGNATURE_SECONDS} s:")
     failed = 0
-    with serving(settings) as (served, _):
-        for tried, status, expected in refusals(FeatureRegistry(DATASTACK, server=served.api_address)):
+    with serving(settings) as (registry, _):
+        for tried, status, expected in refusals(FeatureRegistry(DATASTACK, server=registry.settings.api_address)):
             say(f"  {status}  {tried}" + ("" if status == expected else f"   SHOULD BE {expected}"))
             failed += status != expected
     return min(failed, 1)
