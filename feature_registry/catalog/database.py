@@ -17,8 +17,10 @@ from feature_registry.catalog.schema import VERSION_TABLE
 from feature_registry.errors import Invalid, Unavailable, needed
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Held while events are numbered, so that a reader who follows the numbers misses none.
+# PostgreSQL's advisory locks: a number of ours alone for all writers, and pairs of one and what is written about.
 ADVISORY_LOCK = 7_236_001
+ABOUT = ADVISORY_LOCK + 1
+NUMBERING = ADVISORY_LOCK + 2
 
 
 class Database:
@@ -54,13 +56,15 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self, lasting: bool = True) -> Iterator[sa.Connection]:
-        """A transaction that excludes every other writer, so that what it read stays true until it commits. One that
-        is not `lasting` survives a killed process, but in SQLite perhaps not a power cut."""
+    def write(self, about: str | None = None, lasting: bool = True) -> Iterator[sa.Connection]:
+        """A transaction that excludes every other writer, so that what it read stays true until it commits; in
+        PostgreSQL, one `about` something lets those about other things work beside it. One that is not `lasting`
+        survives a killed process, but in SQLite perhaps not a power cut.
+        """
         immediate = self.engine.execution_options(immediate=True, lasting=lasting)
         with _translated(), immediate.connect() as connection, connection.begin():
             if not self.sqlite:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
+                connection.execute(_ALL if about is None else _ONE, {"about": about})
             yield connection
 
     @contextmanager
@@ -103,6 +107,22 @@ class Database:
             if not sa.inspect(connection).has_table(VERSION_TABLE):
                 return None
             return connection.execute(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))).scalar()
+
+
+_ALL = sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK))
+_ONE = sa.select(
+    sa.func.pg_advisory_xact_lock_shared(ADVISORY_LOCK),
+    sa.func.pg_advisory_xact_lock(ABOUT, sa.func.hashtext(sa.bindparam("about", type_=sa.Text))),
+)
+_NUMBERING = sa.select(sa.func.pg_advisory_xact_lock(NUMBERING))
+
+
+def lock_numbers(connection: sa.Connection) -> None:
+    """Until the transaction ends nobody else numbers events: a reader who follows the numbers must miss none. Taken as
+    late as can be, for whoever writes about another thing waits here.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_NUMBERING)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
+from sqlalchemy.dialects import postgresql, sqlite
 
 from feature_registry.catalog.schema import (
     UNREGISTERED,
@@ -171,11 +172,6 @@ def below(connection: sa.Connection, location: Location) -> tuple[Entry, ...]:
     return tuple(map(entry_of, connection.execute(chosen.order_by(versions.c.location, versions.c.revision))))
 
 
-def drafts(connection: sa.Connection, root: Location) -> tuple[Entry, ...]:
-    """All drafts that lie below a location, whoever made them."""
-    return tuple(each for each in below(connection, root) if each.version.status == "draft")
-
-
 def places(connection: sa.Connection) -> dict[str, str]:
     """The location of each version by its id; also of those that were published before they were unregistered."""
     found = {row.id: row.location for row in connection.execute(sa.select(versions.c.id, versions.c.location))}
@@ -256,9 +252,11 @@ def materializations(connection: sa.Connection, datastack: str) -> tuple[Materia
 
 
 def keep_schema(connection: sa.Connection, schema_id: str, fields: list[Any], arrow_schema: str) -> None:
-    """Schemas are named by their content's hash, so equal ones are kept once."""
+    """Schemas are named by their content's hash, so equal ones are kept once, also when two come at once."""
     if connection.execute(_SCHEMA, {"schema": schema_id}).scalar() is None:
-        connection.execute(sa.insert(schemas), {"id": schema_id, "fields": fields, "arrow_schema": arrow_schema})
+        row = {"id": schema_id, "fields": fields, "arrow_schema": arrow_schema}
+        dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+        connection.execute(dialect.insert(schemas).on_conflict_do_nothing(), row)
 
 
 def keep_manifest(connection: sa.Connection, version_id: str, content: bytes) -> None:

@@ -73,10 +73,11 @@ class Access:
         cost = self._cost(manifest, kept)
         grant = None
         if request.dry_run:
-            cost = cost.model_copy(update={"budget_left": self._left(person)})
+            with self._database.read() as connection:
+                left = self._left(connection, person.name)
         else:
             grant, left = self._reserve(person, entry.version, request, cost.bytes, pruned.kept.tolist())
-            cost = cost.model_copy(update={"budget_left": left})
+        cost = cost.model_copy(update={"budget_left": left})
         urls = self._urls(request, grant, entry.version, manifest, pruned.kept)
         return Plan(
             entry=entry,
@@ -122,8 +123,8 @@ class Access:
             created_at=now,
             expires_at=now + timedelta(hours=request.hours),
         )
-        with self._database.write() as connection:
-            left = self._left(person, connection)
+        with self._database.write("grants") as connection:
+            left = self._left(connection, person.name)
             held = grants.get(connection, grant.id) if request.grant else None
             if held is None:
                 policy.check_budget(size, left)
@@ -136,14 +137,11 @@ class Access:
             raise Conflict("names another grant", field="grant", value=grant.id, expected="a new one")
         return held, left
 
-    def _left(self, person: Person, connection: Connection | None = None) -> int | None:
+    def _left(self, connection: Connection, person: str) -> int | None:
         if self._settings.budget_bytes is None:
             return None
-        if connection is None:
-            with self._database.read() as reading:
-                return self._left(person, reading)
         now = datetime.now(UTC)
-        spent = grants.spent(connection, person.name, now - policy.PERIOD, now)
+        spent = grants.spent(connection, person, now - policy.PERIOD, now)
         return policy.budget_left(self._settings.budget_bytes, spent)
 
     def _urls(
@@ -224,7 +222,7 @@ class Access:
     def _settle(self, sizes: Mapping[str, Sequence[int]]) -> Mapping[str, RegistryError]:
         """Charges each grant; one whose reservation is used up asks the budget again."""
         refused: dict[str, RegistryError] = {}
-        with self._database.write(lasting=False) as connection:
+        with self._database.write("grants", lasting=False) as connection:
             for grant_id, asked in sizes.items():
                 more = sum(asked)
                 if grants.charge(connection, grant_id, more):
@@ -240,7 +238,7 @@ class Access:
         if grant is None:
             raise NotFound("is no grant", field="grant", value=grant_id)
         missing = grant.charged + more - grant.reserved
-        policy.check_budget(missing, self._left(Person(name=grant.person), connection))
+        policy.check_budget(missing, self._left(connection, grant.person))
         grants.extend(connection, grant_id, missing)
         grants.charge(connection, grant_id, more)
 

@@ -72,9 +72,12 @@ def write(registry: Registry, registration: Registration, inspected: Inspected) 
     if registry.settings.managed_root.holds(registration.location):
         registry.store(registration.location).settle(registration.location)  # its entry must not outlive the table
     files, schema_id = manifests.encode(inspected.manifest), manifests.schema_id(inspected.inspection)
-    with registry.database.write() as connection:
+    with registry.database.read() as connection:
+        known = entries.has_datastack(connection, registration.datastack)
+    about = f"{registration.datastack}/{registration.name}" if known else None  # two would record a new datastack
+    with registry.database.write(about) as connection:
         candidate = _candidate(registry, connection, registration, inspected)
-        news = _said(registry, connection, candidate)
+        news = _said(registry, connection, candidate, known)
         version = candidate.existing.version if candidate.existing else candidate.version
         if candidate.existing is None:
             news.append(new_version(connection, version, schema_id, files))
@@ -195,11 +198,11 @@ def _candidate(
     return Candidate(table, version, inspected.manifest, changes, existing)
 
 
-def _said(registry: Registry, connection: Connection, candidate: Candidate) -> list[events.Row]:
+def _said(registry: Registry, connection: Connection, candidate: Candidate, known: bool) -> list[events.Row]:
     """The datastack if it is new, and the metadata where it changes something."""
     by, datastack = registry.person.name, candidate.table.datastack
     news = []
-    if not entries.has_datastack(connection, datastack):
+    if not (known or entries.has_datastack(connection, datastack)):
         news += frame_events(by, [Datastack(name=datastack)], [])
     if candidate.changes:
         news.append(events.new("described", **events.about(candidate.table, by), details=candidate.changes))
@@ -230,17 +233,10 @@ def _check_lineage(registry: Registry, connection: Connection, version: TableVer
     )
 
 
-def record_version(connection: Connection, version: TableVersion, manifest: pa.Table | None, **details: Any) -> None:
-    """Records a version as it is said, with its schema and, where its files were seen, their manifest."""
-    files = None if manifest is None else manifests.encode(manifest)
-    event = new_version(connection, version, manifests.schema_id(version.inspection), files, **details)
-    events.record_all(connection, [event])
-
-
 def new_version(
     connection: Connection, version: TableVersion, schema_id: str, files: bytes | None, **details: Any
 ) -> events.Row:
-    """The event of a version, whose schema and manifest are kept."""
+    """The event of a version, whose schema is kept, and its manifest where its files were seen."""
     inspection = version.inspection
     fields = to_jsonable_python(inspection.fields)
     entries.keep_schema(connection, schema_id, fields, inspection.arrow_schema)
