@@ -54,33 +54,19 @@ def _digest(body: str) -> str:
 
 
 def _lines(contents: Contents) -> Iterator[str]:
-    stored: dict[str, list[tuple[tuple[StoredField, ...], int]]] = {}
-    schemas: list[str] = []
+    schemas: dict[str, int] = {}
     tables: dict[str, tuple[FeatureTable, list[str]]] = {}
     for number, entry in enumerate(contents.entries):
-        schema = _schema(entry, stored, schemas)
+        schema = schemas.setdefault(entry.version.inspection.model_dump_json(include=_STORED), len(schemas))
         said = entry.version.model_dump_json(exclude={"datastack": True, "name": True, "inspection": _STORED})
         line = f'{{"ref": "{entry.ref}", "number": {number}, "schema": {schema}, "version": {said}}}'
         name = f"{entry.table.datastack}/{entry.table.name}"
-        _, lines = tables.get(name, (None, []))
-        lines.append(line)
-        tables[name] = entry.table, lines
+        tables.setdefault(name, (entry.table, []))[1].append(line)
     yield f'{{"format": "{FORMAT}",\n'
     yield from _list("datastacks", (each.model_dump_json() for each in contents.datastacks))
     yield from _list("mat_versions", (each.model_dump_json() for each in contents.mat_versions))
     yield from _list("schemas", schemas)
     yield from _list("tables", (_table(*tables[name]) for name in sorted(tables)), last=True)
-
-
-def _schema(entry: Entry, stored: dict[str, list[tuple[tuple[StoredField, ...], int]]], schemas: list[str]) -> int:
-    inspection = entry.version.inspection
-    alike = stored.setdefault(inspection.arrow_schema, [])
-    for fields, number in alike:
-        if fields == inspection.fields:
-            return number
-    schemas.append(inspection.model_dump_json(include=_STORED))
-    alike.append((inspection.fields, len(schemas) - 1))
-    return len(schemas) - 1
 
 
 def _table(table: FeatureTable, versions: list[str]) -> str:

@@ -47,7 +47,7 @@ def leftovers(registry: Registry, older_than: timedelta) -> tuple[Leftover, ...]
     """What nobody has written to for so long, sorted by place."""
     root, before = registry.settings.managed_root, datetime.now(UTC) - older_than
     with registry.database.read(snapshot=True) as connection:
-        drafts = [each for each in entries.drafts(connection, root) if _abandoned(connection, each, before)]
+        drafts = [each for each in entries.below(connection, root) if _abandoned(connection, each, before)]
         registered = entries.places(connection)
     tables: dict[str, list[str]] = {}
     for each in drafts:
@@ -89,9 +89,9 @@ def collect(registry: Registry, older_than: timedelta) -> tuple[Leftover, ...]:
     return tuple(deleted)
 
 
-def _abandoned(connection: Connection, draft: Entry, before: datetime) -> bool:
-    version = draft.version
-    if version.created_at >= before:
+def _abandoned(connection: Connection, entry: Entry, before: datetime) -> bool:
+    version = entry.version
+    if version.status != "draft" or version.created_at >= before:
         return False
     failed = any(check.blocking and check.outcome == "failed" for check in version.checks)
     revisions = [each.version for each in entries.revisions(connection, version.ref)]

@@ -119,12 +119,14 @@ def _restore(  # noqa: PLR0917
         version = _with_check(version, CheckResult(name="revision", outcome="warned", message=message))
         version = version.model_copy(update={"revision": number})
     _describe(registry, connection, table, version)
-    registering.record_version(connection, version, manifest, restored_by=registry.person.name)
+    files, schema_id = None if manifest is None else manifests.encode(manifest), manifests.schema_id(version.inspection)
+    news = [registering.new_version(connection, version, schema_id, files, restored_by=registry.person.name)]
     if status != "draft":
-        events.record(connection, "published", **about)
+        news.append(events.new("published", **about))
     if status == "deprecated" or (status == "published" and overtaken):
         reason = "a newer one was registered before this one came back" if status == "published" else ""
-        events.record(connection, "deprecated", **about, details={"reason": reason})
+        news.append(events.new("deprecated", **about, details={"reason": reason}))
+    events.record_all(connection, news)
 
 
 def _with_check(version: TableVersion, check: CheckResult | None) -> TableVersion:
