@@ -12,7 +12,7 @@ import dagster as dg
 import httpx
 
 from feature_registry.defs import metadata
-from feature_registry.defs.partitions import mat_versions
+from feature_registry.defs.partitions import asset_key, dep, mat_versions
 from feature_registry.defs.resources import opened
 from feature_registry.errors import RegistryError
 from feature_registry.model import Entry, Search
@@ -72,7 +72,7 @@ def _parents(entry: Entry) -> set[dg.AssetKey]:
     own = entry.table.datastack
     named = [target.rpartition(".")[0] for target in entry.table.references.values()]
     derived = [ref.partition("@")[0] for ref in entry.version.derived_from]
-    return {dg.AssetKey(each.split("/") if "/" in each else [own, each]) for each in (*named, *derived)}
+    return {asset_key(own, each) for each in (*named, *derived)}
 
 
 def _without_circles(found: Edges, defined: Edges) -> Edges:
@@ -91,23 +91,14 @@ def _without_circles(found: Edges, defined: Edges) -> Edges:
 
 
 def _spec(entry: Entry, parents: set[dg.AssetKey], partitions: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
-    table, own = entry.table, entry.table.datastack
-    everything = dg.AllPartitionMapping()
+    table = entry.table
     versioned = entry.version.mat_version is not None
     return dg.AssetSpec(
         _key(entry),
-        # Versions of another datastack are the numbers of another clock.
-        deps=[
-            dg.AssetDep(key, partition_mapping=None if key.path[0] == own or not versioned else everything)
-            for key in sorted(parents)
-        ],
-        description=table.description or None,
+        deps=[dep(key, table.datastack, versioned) for key in sorted(parents)],
         metadata={MARK: ELSEWHERE} | metadata.of_table(entry),
-        owners=metadata.owners(table.owner),
-        kinds=metadata.kinds(entry.version.inspection.format),
-        tags=metadata.tags(table),
-        group_name=own,
         partitions_def=partitions if versioned else None,
+        **metadata.of_asset(table, entry.version.inspection.format),
     )
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from feature_registry.defs import checks, metadata
 from feature_registry.defs.declaration import Declaration, Product, code_hash, declare
 from feature_registry.defs.io_manager import OUTPUT
-from feature_registry.defs.partitions import mat_version_of, mat_versions
+from feature_registry.defs.partitions import asset_key, dep, mat_version_of, mat_versions, partition_of
 from feature_registry.defs.resources import FeatureRegistryResource
 from feature_registry.defs.upstream import Source, Step, annotated
 from feature_registry.errors import Invalid
@@ -114,8 +114,9 @@ def _op(declaration: Declaration, function: Function, parameters: Parameters) ->
         results = checks.evaluate(declaration, made, registry)
         entry = registry.record_checks(made.id, results, publish=declaration.publish)
         told = metadata.of_entry(entry)  # the materialization said only what was known before the checks
-        partition = context.partition_key if declaration.versioned else None
-        context.log_event(dg.AssetObservation(declaration.asset_key, partition=partition, metadata=told))
+        context.log_event(
+            dg.AssetObservation(declaration.asset_key, partition=partition_of(mat_version), metadata=told)
+        )
         selected = {check.name for check in context.selected_asset_check_keys}
         yield from checks.to_dagster(declaration, results, selected)
 
@@ -204,20 +205,15 @@ def _is_dagsters(annotation: Any) -> bool:
 
 
 def _asset_out(declaration: Declaration, automation: dg.AutomationCondition[Any] | None) -> dg.AssetOut:
-    table = declaration.table
     return dg.AssetOut(
         key=declaration.asset_key,
         is_required=False,
         dagster_type=dg.Any,
         io_manager_key=IO_MANAGER,
-        description=table.description or None,
         metadata=metadata.of_declaration(declaration),
-        owners=metadata.owners(table.owner),
-        kinds=metadata.kinds(declaration.format),
-        tags=metadata.tags(table),
-        group_name=declaration.datastack,
         code_version=declaration.code_version,
         automation_condition=automation,
+        **metadata.of_asset(declaration.table, declaration.format),
     )
 
 
@@ -229,15 +225,8 @@ def _deps(declaration: Declaration, parameters: Parameters, deps: Iterable[Dep])
     """
     own = declaration.datastack
     inputs = [source.asset_key for source in parameters.upstream.values()]
-    parents = [
-        Source.parse(target.rpartition(".")[0], own).asset_key for target in declaration.table.references.values()
-    ]
+    parents = [asset_key(own, target.rpartition(".")[0]) for target in declaration.table.references.values()]
     named = [
         Source.parse(each, own).asset_key if isinstance(each, str) else dg.AssetDep(each).asset_key for each in deps
     ]
-    # Versions of another datastack are the numbers of another clock: no partition of it is the one to wait for.
-    return [
-        dg.AssetDep(key, partition_mapping=None if key.path[0] == own else dg.AllPartitionMapping())
-        for key in dict.fromkeys([*inputs, *named, *parents])
-        if key != declaration.asset_key
-    ]
+    return [dep(key, own) for key in dict.fromkeys([*inputs, *named, *parents]) if key != declaration.asset_key]

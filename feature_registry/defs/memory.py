@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 
 from feature_registry.defs import metadata
-from feature_registry.defs.partitions import mat_versions
+from feature_registry.defs.partitions import mat_versions, partition_of
 from feature_registry.errors import Invalid
 from feature_registry.location import Location
 from feature_registry.model import Contents, Entry, TableVersion
@@ -62,9 +62,9 @@ def place(record: dg.EventLogRecord) -> Location | None:
 
 def remembered(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None = None) -> Iterator[Memory]:
     """All that is remembered of a table, or of one of its partitions; the newest first."""
-    asked = dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if partition is None else [partition])
-    shown, observed = (_pages(fetch, asked) for fetch in (instance.fetch_materializations, instance.fetch_observations))
-    for record in heapq.merge(shown, observed, key=lambda record: record.storage_id, reverse=True):
+    fetches = (instance.fetch_materializations, instance.fetch_observations)
+    streams = (_pages(fetch, key, partition) for fetch in fetches)
+    for record in heapq.merge(*streams, key=lambda record: record.storage_id, reverse=True):
         if memory := Memory.of(record):
             yield memory
 
@@ -89,8 +89,7 @@ def since(instance: dg.DagsterInstance, record: dg.EventLogRecord, location: Loc
 
 def slot(version: TableVersion) -> tuple[dg.AssetKey, str | None]:
     """The asset key and the partition of a version."""
-    partition = None if version.mat_version is None else str(version.mat_version)
-    return dg.AssetKey([version.datastack, version.name]), partition
+    return dg.AssetKey([version.datastack, version.name]), partition_of(version.mat_version)
 
 
 def show(instance: dg.DagsterInstance, entry: Entry, memory: Memory | None, address: str, whole: bool = True) -> bool:
@@ -129,9 +128,8 @@ def forget(instance: dg.DagsterInstance, datastack: str, name: str, version_id: 
     memory = next((each for each in remembered(instance, key) if each.id == version_id), None)
     if memory is None or memory.entry is None:
         return False
-    number = memory.entry["version"]["mat_version"]
     told: dict[str, Any] = {metadata.ID: version_id, GONE: True}
-    partition = None if number is None else str(number)
+    partition = partition_of(memory.entry["version"]["mat_version"])
     instance.report_runless_asset_event(dg.AssetObservation(key, partition=partition, metadata=told))
     return True
 
@@ -167,7 +165,8 @@ def _said(record: dg.EventLogRecord) -> dict[str, Any]:
     return dict(event.metadata) if event else {}
 
 
-def _pages(fetch: Callable[..., Any], asked: dg.AssetRecordsFilter) -> Iterator[dg.EventLogRecord]:
+def _pages(fetch: Callable[..., Any], key: dg.AssetKey, partition: str | None) -> Iterator[dg.EventLogRecord]:
+    asked = dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if partition is None else [partition])
     cursor: str | None = None
     while True:
         page = fetch(asked, limit=PAGE, cursor=cursor)
@@ -195,9 +194,7 @@ def _in_the_making(instance: dg.DagsterInstance, version: TableVersion) -> bool:
 
 def _shown_by_others(instance: dg.DagsterInstance, version: TableVersion) -> bool:
     """Whether a materialization that is not ours shows this very place: then it lacks our words only."""
-    key, partition = slot(version)
-    asked = dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if partition is None else [partition])
     return any(
         metadata.ID not in _said(record) and place(record) == version.inspection.location
-        for record in _pages(instance.fetch_materializations, asked)
+        for record in _pages(instance.fetch_materializations, *slot(version))
     )

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from feature_registry.defs.declaration import Declaration
+from feature_registry.defs.partitions import asset_key
 from feature_registry.model import Column, Entry, FeatureTable, Owner
 from feature_registry.registry import validation
 
@@ -35,13 +36,15 @@ def owner(spelled: Iterable[str]) -> Owner | None:
     return Owner(team=next(iter(teams), None), person=next(iter(persons), None)) if teams or persons else None
 
 
-def kinds(format: str) -> set[str]:
-    return {_KINDS.get(format, format), "table"}
-
-
-def tags(table: FeatureTable) -> dict[str, str]:
-    """The tags that Dagster can hold; the catalog has them all."""
-    return {tag: "" for tag in table.tags if _TAG.fullmatch(tag)}
+def of_asset(table: FeatureTable, format: str) -> dict[str, Any]:
+    """What an asset's definition says beside its metadata; of the tags, those that Dagster can hold."""
+    return {
+        "description": table.description or None,
+        "owners": owners(table.owner),
+        "kinds": {_KINDS.get(format, format), "table"},
+        "tags": {tag: "" for tag in table.tags if _TAG.fullmatch(tag)},
+        "group_name": table.datastack,
+    }
 
 
 def of_declaration(declaration: Declaration) -> dict[str, Any]:
@@ -163,13 +166,12 @@ def _lineage(table: FeatureTable) -> dict[str, dg.TableColumnLineage]:
     sources = {name: column.derived_from for name, column in table.columns.items() if column.derived_from}
     if not sources:
         return {}
-    deps = {name: [_source(table.datastack, source) for source in given] for name, given in sources.items()}
+    split = {name: [source.rpartition(".") for source in given] for name, given in sources.items()}
+    deps = {
+        name: [dg.TableColumnDep(asset_key(table.datastack, parent), column) for parent, _, column in given]
+        for name, given in split.items()
+    }
     return {"dagster/column_lineage": dg.TableColumnLineage(deps)}
-
-
-def _source(datastack: str, source: str) -> dg.TableColumnDep:
-    path, _, column = source.rpartition(".")
-    return dg.TableColumnDep(dg.AssetKey(path.split("/") if "/" in path else [datastack, path]), column)
 
 
 def _plain(value: Any) -> Any:

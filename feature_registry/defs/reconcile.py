@@ -206,7 +206,7 @@ class Tick:
                 location=location,
                 datastack=datastack,
                 name=name,
-                mat_version=None if record.partition_key is None else mat_version_of(record.partition_key),
+                mat_version=mat_version_of(record.partition_key),
                 producer=producer,
                 publish=not missing,
                 **said,

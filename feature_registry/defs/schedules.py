@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from feature_registry.defs.jobs import chosen
-from feature_registry.defs.partitions import mat_versions
+from feature_registry.defs.jobs import Job, chosen
+from feature_registry.defs.partitions import mat_versions, partition_of
 from feature_registry.defs.resources import FeatureRegistryResource
 from feature_registry.errors import NotFound
 from feature_registry.registry import Registry
 from feature_registry.settings import Materialize
-
-if TYPE_CHECKING:
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as Job
 
 
 def missing(
@@ -42,7 +38,7 @@ def missing(
         numbers = _wanted(registry, context.instance, datastack, policy) if versioned else [None]
         found = [(number, [key for key in keys if _lacks(registry, key, number)]) for number in numbers]
         requests = [
-            dg.RunRequest(partition_key=None if number is None else str(number), asset_selection=lacking)
+            dg.RunRequest(partition_key=partition_of(number), asset_selection=lacking)
             for number, lacking in found
             if lacking
         ]

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from feature_registry.cave import load_version_source
-from feature_registry.defs.jobs import chosen, job_name
+from feature_registry.defs.jobs import Job, chosen, job_name
 from feature_registry.defs.partitions import mat_versions
 from feature_registry.defs.resources import FeatureRegistryResource
 from feature_registry.errors import NotFound
 from feature_registry.settings import Materialize
-
-if TYPE_CHECKING:
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as Job
 
 
 def new_versions(jobs: Iterable[Job], source: str, policy: Materialize) -> dg.SensorDefinition:
