@@ -14,6 +14,7 @@ from feature_registry.errors import Invalid
 
 _SPELLED = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}  # other names of a scheme
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+_NORMAL = re.compile(r"(?:(?:s3|gs)://[A-Za-z0-9._-]+|file://)(?:/(?!\.\.?(?:/|$))[A-Za-z0-9_.~-]+)+")
 
 
 class Location(str):
@@ -86,6 +87,8 @@ class Location(str):
 
 
 def _normalised(text: str) -> str:
+    if _NORMAL.fullmatch(text):  # as the catalog holds them: there is nothing to do
+        return text
     found = _SCHEME.match(text)
     if found is None:
         if not text:

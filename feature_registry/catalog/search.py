@@ -18,6 +18,18 @@ from feature_registry.errors import Invalid
 from feature_registry.location import Location
 from feature_registry.model import Found, Search
 
+# Built once: SQLAlchemy takes longer for it than the database for a page.
+_OTHER = versions.alias("other")
+_BESIDE = sa.and_(
+    _OTHER.c.table_id == versions.c.table_id, _OTHER.c.mat_version.is_not_distinct_from(versions.c.mat_version)
+)
+_MY_DRAFT = sa.and_(
+    versions.c.status == "draft",
+    versions.c.created_by == sa.bindparam("person"),
+    ~sa.exists().where(_BESIDE, _OTHER.c.revision > versions.c.revision),
+)
+_NOBODY_SEES_ANOTHER = ~sa.exists().where(_BESIDE, _OTHER.c.current)
+
 
 def search(connection: sa.Connection, wanted: Search, person: str) -> Found:
     """A page of what the person may see: the current revision of each table, and own drafts."""
@@ -36,7 +48,7 @@ def search(connection: sa.Connection, wanted: Search, person: str) -> Found:
     elif wanted.text.strip():
         return Found(entries=())
     chosen = sa.select(versions.c.id, *(key.label(f"key{at}") for at, key in enumerate(keys))).select_from(joined)
-    chosen = chosen.where(_visible(wanted, person), *_filters(wanted))
+    chosen = chosen.where(_visible(wanted), *_filters(wanted))
     if wanted.after is not None:
         chosen = chosen.where(sa.tuple_(*keys) > sa.tuple_(*_position(wanted.after, keys)))
     # The page first, then what it shows: most of an entry's bytes would be read to be thrown away.
@@ -44,37 +56,30 @@ def search(connection: sa.Connection, wanted: Search, person: str) -> Found:
     order = [page.c[f"key{at}"] for at in range(len(keys))]
     told = SELECTED if wanted.columns else BRIEF
     shown = sa.select(*told, *order).select_from(JOINED.join(page, page.c.id == versions.c.id)).order_by(*order)
-    rows = connection.execute(shown).all()
+    rows = connection.execute(shown, {"person": person}).all()
     more = len(rows) > wanted.limit
     rows = rows[: wanted.limit]
     last = [getattr(rows[-1], key.name) for key in order] if more else None
     return Found(entries=tuple(map(entry_of, rows)), next=_token(last) if last else None)
 
 
-def _visible(wanted: Search, person: str) -> sa.ColumnElement[bool]:
+def _visible(wanted: Search) -> sa.ColumnElement[bool]:
     """The current revision; where there is none, or drafts are asked for, the person's newest draft."""
-    other = versions.alias("other")
-    beside = sa.and_(
-        other.c.table_id == versions.c.table_id, other.c.mat_version.is_not_distinct_from(versions.c.mat_version)
-    )
-    draft = sa.and_(
-        versions.c.status == "draft",
-        versions.c.created_by == person,
-        ~sa.exists().where(beside, other.c.revision > versions.c.revision),
-    )
     if wanted.mat_version == "latest":
         return sa.and_(versions.c.id == feature_tables.c.face_id, versions.c.mat_version.is_not(None))
     if wanted.mat_version is None:
         alone: sa.ColumnElement[bool] = sa.true() if wanted.status == "draft" else feature_tables.c.face_id.is_(None)
-        return sa.or_(versions.c.id == feature_tables.c.face_id, sa.and_(draft, alone))
+        return sa.or_(versions.c.id == feature_tables.c.face_id, sa.and_(_MY_DRAFT, alone))
     number = None if wanted.mat_version == "unversioned" else wanted.mat_version
-    alone = sa.true() if wanted.status == "draft" else ~sa.exists().where(beside, other.c.current)
+    alone = sa.true() if wanted.status == "draft" else _NOBODY_SEES_ANOTHER
     at = versions.c.mat_version.is_not_distinct_from(number)
-    return sa.and_(at, sa.or_(versions.c.current, sa.and_(draft, alone)))
+    return sa.and_(at, sa.or_(versions.c.current, sa.and_(_MY_DRAFT, alone)))
 
 
 def _facet(kind: str, value: str | None) -> sa.ColumnElement[bool]:
-    return feature_tables.c.id.in_(sa.select(facets.c.table_id).where(facets.c.kind == kind, facets.c.value == value))
+    """Asked table by table: a facet may be most tables', and listing those would take longer than a page."""
+    own = facets.c.table_id == feature_tables.c.id
+    return sa.exists().where(own, facets.c.kind == kind, facets.c.value == value)
 
 
 def _filters(wanted: Search) -> list[sa.ColumnElement[bool]]:

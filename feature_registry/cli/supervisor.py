@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,6 +156,8 @@ def _dagster(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         for step in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             if not _signalled(child, step):
                 break
+        with suppress(ProcessLookupError):  # a run that heard nothing
+            os.killpg(child.pid, signal.SIGKILL)
 
 
 def _signalled(child: subprocess.Popen[bytes], step: signal.Signals) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from feature_registry.model.columns import Column
 from feature_registry.model.noun import Days, Instant, Name, Nanometres, Noun, Text
@@ -46,6 +46,13 @@ def _owner(value: Any) -> Any:
     return {"person" if "@" in value else "team": value} if isinstance(value, str) else value
 
 
+def _columns_of_tables(references: dict[str, str]) -> dict[str, str]:
+    for column, target in references.items():
+        if not re.fullmatch(r"([A-Za-z0-9_]+/)?[A-Za-z0-9_]+\.[A-Za-z0-9_]+", target):
+            raise ValueError(f"the reference of {column!r} is {target!r}; it should be 'table.column'")
+    return references
+
+
 class Metadata(Noun):
     """What people say about a feature table, whatever its materialization version."""
 
@@ -57,8 +64,10 @@ class Metadata(Noun):
     retention: Retention = Field(Retention(), description="until when a table version is kept")
     tags: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] = Field((), description="words to search by")
     key: tuple[str, ...] = Field((), description="the columns that name a row; unique and not null together")
-    columns: dict[str, Column] = Field({}, description="what the columns mean, by name")
-    references: dict[str, str] = Field({}, description="column -> table.column of the annotation table it points to")
+    columns: dict[str, Column] = Field(default_factory=dict, description="what the columns mean, by name")
+    references: Annotated[dict[str, str], AfterValidator(_columns_of_tables)] = Field(
+        default_factory=dict, description="column -> table.column of the annotation table it points to"
+    )
     invalidation_radius: Nanometres | None = Field(
         None, description="nm around an edit of the segmentation within which rows become stale"
     )
@@ -72,13 +81,6 @@ class Metadata(Noun):
         "reproducible", description="what the owner promises: backed up, can be computed again, or nothing"
     )
     superseded_by: str | None = Field(None, description="the table that replaces this one")
-
-    @model_validator(mode="after")
-    def _references_name_columns(self) -> Self:
-        for column, target in self.references.items():
-            if not re.fullmatch(r"([A-Za-z0-9_]+/)?[A-Za-z0-9_]+\.[A-Za-z0-9_]+", target):
-                raise ValueError(f"the reference of {column!r} is {target!r}; it should be 'table.column'")
-        return self
 
 
 class FeatureTable(Metadata):
