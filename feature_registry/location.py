@@ -72,6 +72,8 @@ class Location(str):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def parse(value: Any) -> Location:
+            if isinstance(value, str) and _NORMAL.fullmatch(value):  # as the catalog holds them
+                return super(Location, cls).__new__(cls, value)
             if not isinstance(value, (str, os.PathLike)):
                 raise ValueError("a location is a URI or a path")
             try:
@@ -87,8 +89,6 @@ class Location(str):
 
 
 def _normalised(text: str) -> str:
-    if _NORMAL.fullmatch(text):  # as the catalog holds them: there is nothing to do
-        return text
     found = _SCHEME.match(text)
     if found is None:
         if not text:

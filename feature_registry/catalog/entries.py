@@ -37,11 +37,10 @@ from feature_registry.model import (
 MATERIALIZED = sa.and_(
     mat_versions.c.datastack == feature_tables.c.datastack, mat_versions.c.mat_version == versions.c.mat_version
 )
-JOINED = (
-    versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
-    .join(schemas, schemas.c.id == versions.c.schema_id)
-    .outerjoin(mat_versions, MATERIALIZED)
+_MATERIALIZED = versions.join(feature_tables, feature_tables.c.id == versions.c.table_id).outerjoin(
+    mat_versions, MATERIALIZED
 )
+JOINED = _MATERIALIZED.join(schemas, schemas.c.id == versions.c.schema_id)
 _VERSION = (
     versions.c.body,
     versions.c.status,
@@ -54,12 +53,19 @@ SELECTED = (
     schemas.c.arrow_schema,
     sa.cast(feature_tables.c.body, sa.Text).label("table"),
 )
+_IDS: sa.BindParameter[str] = sa.bindparam("ids", expanding=True)
+_WHOLE = sa.select(*SELECTED, versions.c.id).select_from(JOINED).where(versions.c.id.in_(_IDS))
 # Without the columns, which are most of an entry: `entry_of` reads both.
-BRIEF = (
-    *_VERSION,
-    sa.literal("[]").label("fields"),
-    sa.literal("").label("arrow_schema"),
-    sa.cast(feature_tables.c.brief, sa.Text).label("table"),
+_BRIEF = (
+    sa.select(
+        versions.c.id,
+        *_VERSION,
+        sa.literal_column("'[]'").label("fields"),
+        sa.literal_column("''").label("arrow_schema"),
+        sa.cast(feature_tables.c.brief, sa.Text).label("table"),
+    )
+    .select_from(_MATERIALIZED)
+    .where(versions.c.id.in_(_IDS))
 )
 # Statements of fixed form are built once: SQLAlchemy takes longer to build one than the database to answer it.
 NAMED = sa.and_(feature_tables.c.datastack == sa.bindparam("datastack"), feature_tables.c.name == sa.bindparam("name"))
@@ -100,7 +106,8 @@ def entry_of(row: Any) -> Entry:
     checks = _parsed(tuple[CheckResult, ...], row.checks)
     body = row.body | {"status": row.status, "checks": checks, "inspection": row.body["inspection"] | schema}
     return Entry(
-        table=_parsed(FeatureTable, row.table),
+        # In a list no table comes twice, and is small.
+        table=_parsed(FeatureTable, row.table) if row.arrow_schema else FeatureTable.model_validate_json(row.table),
         version=TableVersion.model_validate(body),
         materialization=_parsed(MaterializationVersion, row.materialization) if row.materialization else None,
     )
@@ -271,6 +278,12 @@ def manifest(connection: sa.Connection, version_id: str) -> bytes | None:
     chosen = sa.select(manifests.c.content).where(manifests.c.version_id == version_id)
     content: bytes | None = connection.execute(chosen).scalar()
     return content
+
+
+def by_ids(connection: sa.Connection, ids: list[str], columns: bool) -> tuple[Entry, ...]:
+    """In the order of the ids; without `columns`, entries say nothing of theirs."""
+    found = {row.id: row for row in connection.execute(_WHOLE if columns else _BRIEF, {"ids": ids}).all()}
+    return tuple(entry_of(found[id]) for id in ids if id in found)
 
 
 def known(connection: sa.Connection, ids: list[str]) -> set[str]:

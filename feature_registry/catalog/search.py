@@ -10,9 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from feature_registry.catalog import texts
+from feature_registry.catalog import entries, texts
 from feature_registry.catalog.documents import matches
-from feature_registry.catalog.entries import BRIEF, JOINED, SELECTED, entry_of
 from feature_registry.catalog.schema import datastacks, facets, feature_tables, lineage, versions
 from feature_registry.errors import Invalid
 from feature_registry.location import Location
@@ -52,15 +51,11 @@ def search(connection: sa.Connection, wanted: Search, person: str) -> Found:
     if wanted.after is not None:
         chosen = chosen.where(sa.tuple_(*keys) > sa.tuple_(*_position(wanted.after, keys)))
     # The page first, then what it shows: most of an entry's bytes would be read to be thrown away.
-    page = chosen.order_by(*keys).limit(wanted.limit + 1).subquery("page")
-    order = [page.c[f"key{at}"] for at in range(len(keys))]
-    told = SELECTED if wanted.columns else BRIEF
-    shown = sa.select(*told, *order).select_from(JOINED.join(page, page.c.id == versions.c.id)).order_by(*order)
-    rows = connection.execute(shown, {"person": person}).all()
-    more = len(rows) > wanted.limit
-    rows = rows[: wanted.limit]
-    last = [getattr(rows[-1], key.name) for key in order] if more else None
-    return Found(entries=tuple(map(entry_of, rows)), next=_token(last) if last else None)
+    rows = connection.execute(chosen.order_by(*keys).limit(wanted.limit + 1), {"person": person}).all()
+    page = rows[: wanted.limit]
+    last = list(page[-1][1:]) if len(rows) > wanted.limit else None
+    found = entries.by_ids(connection, [row.id for row in page], wanted.columns)
+    return Found(entries=found, next=_token(last) if last else None)
 
 
 def _visible(wanted: Search) -> sa.ColumnElement[bool]:
