@@ -29,7 +29,11 @@ def new(
     details: Any = None,
 ) -> Row:
     """An event to record; its details may hold nouns. Raises `Invalid` for a text that the catalog cannot keep."""
-    details = to_jsonable_python(details or {})
+    try:
+        details = to_jsonable_python(details or {})
+    except UnicodeEncodeError:
+        texts.check(details)  # which says where
+        raise
     texts.check(details)
     row = {"by": by, "kind": kind, "datastack": datastack, "name": name, "version_id": version_id}
     return row | {"details": details}

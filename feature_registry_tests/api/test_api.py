@@ -52,7 +52,8 @@ def test_what_is_registered_is_found_described_and_told(http: httpx.Client, regi
     assert registered["entry"]["version"]["status"] == "published"
     entry = http.get("/v1/tables/d/synapses@7").json()
     assert entry == registered["entry"]
-    found = http.get("/v1/tables", params={"text": "synap", "datastack": "d", "mat_version": 7, "tags": "shape"}).json()
+    wanted = {"text": "synap", "datastack": "d", "mat_version": 7, "tags": "shape", "columns": True}
+    found = http.get("/v1/tables", params=wanted).json()
     assert found == {"entries": [entry], "next": None}
     assert http.get("/v1/tables", params={"tags": ["shape", "other"]}).json()["entries"] == []
     assert [event["kind"] for event in http.get("/v1/history/d/synapses").json()] == [

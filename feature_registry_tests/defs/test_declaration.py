@@ -25,7 +25,7 @@ def test_only_what_was_said_is_metadata() -> None:
     [
         ({"licence": "CC-BY-4.0"}, "licence"),
         ({"owner": {}}, "owner"),
-        ({"references": {"nucleus_id": "nucleus_detection"}}, "declaration"),
+        ({"references": {"nucleus_id": "nucleus_detection"}}, "references"),
         ({"invalidation_radius": -1}, "invalidation_radius"),
         ({"mutability": "sometimes"}, "mutability"),
         ({"format": "csv"}, "format"),
