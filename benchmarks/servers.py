@@ -37,7 +37,9 @@ class Servers:
 
     def start(self, role: str) -> None:
         """`api` or `files`."""
-        self._processes[role] = subprocess.Popen([sys.executable, "-m", "benchmarks.servers", role], env=self.environment)
+        self._processes[role] = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.servers", role], env=self.environment
+        )
 
     def await_answers(self) -> None:
         await_answer(f"{self.settings.api_address}/health")

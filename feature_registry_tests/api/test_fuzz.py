@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import polars as pl
 import pytest
 import schemathesis
@@ -77,6 +78,18 @@ def named(data: st.DataObject, case: Any, known: dict[str, list[str]]) -> None:
             place[name] = data.draw(st.sampled_from(known[name]))
 
 
+def right_as_text(case: Any) -> bool:
+    """Whether a search is right once it is a query, where 0 and false are words as others, and one word is a list."""
+    if case.operation.label != "GET /v1/tables":
+        return False
+    try:
+        query = httpx.QueryParams(case.query)
+        Search(**{name: query.get_list(name) if name == "tags" else query[name] for name in query})  # type: ignore[arg-type]
+    except (LookupError, TypeError, ValueError):
+        return False
+    return True
+
+
 def fuzzed(operation: Any, known: dict[str, list[str]], examples: int) -> None:
     modes = {mode: operation.as_strategy(generation_mode=mode) for mode in GenerationMode}
 
@@ -94,7 +107,8 @@ def fuzzed(operation: Any, known: dict[str, list[str]], examples: int) -> None:
         case = data.draw(modes[mode])
         if mode is GenerationMode.POSITIVE and data.draw(st.booleans()):
             named(data, case, known)
-        case.call_and_validate(checks=CHECKED)
+        wrong = [documented.negative_data_rejection] if right_as_text(case) else []
+        case.call_and_validate(checks=[check for check in CHECKED if check not in wrong])
 
     try:
         run()
