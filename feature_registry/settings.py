@@ -47,9 +47,24 @@ class Settings(BaseSettings):
     feature_modules: tuple[str, ...] = Field(
         ("feature_registry.demo.assets",), description="modules whose feature tables Dagster loads"
     )
-    version_source: str = Field(
-        "feature_registry.demo.database:CortexVersions",
-        description="module:class that says which materialization versions exist",
+    version_source: str | None = Field(
+        None, description="module:class that says which materialization versions exist; unset: CAVE, or else the demo's"
+    )
+    cave_server: str | None = Field(None, description="address of CAVE's global server; unset: there is no CAVE")
+    cave_token: SecretStr | None = Field(None, description="CAVE's bearer token")
+    cave_datastacks: tuple[str, ...] = Field((), description="CAVE's datastacks whose versions are followed")
+    cave_database: SecretStr | None = Field(
+        None, description="postgresql:// URL of the server of CAVE's frozen databases, without a database's name"
+    )
+    cave_connections: int = Field(2, gt=0, description="dumps of CAVE's databases that run at once")
+    dump_via: Literal["database", "exporter"] = Field(
+        "database", description="how tables are dumped: out of CAVE's database, or by CAVE's own exporter"
+    )
+    dump_expiring: bool = Field(False, description="whether versions are dumped that CAVE will drop, too")
+    dump_invalid: bool = Field(False, description="whether rows are dumped that CAVE says are not valid, too")
+    dump_tables: tuple[str, ...] = Field(("*",), description="patterns of the tables that are dumped, such as synapse*")
+    dump_rows_per_second: int = Field(
+        200_000, gt=0, description="what a dump is expected to do, by which one that cannot end in time is not begun"
     )
     materialize: Materialize = Field(
         "latest", description="which materialization versions are made unasked when they appear: latest, all or none"
@@ -61,6 +76,13 @@ class Settings(BaseSettings):
     @cached_property
     def database_url(self) -> str:
         return self.database or f"sqlite:///{(self.home / 'catalog.db').absolute()}"
+
+    @property
+    def source(self) -> str:
+        """The `module:class` of the version source."""
+        if self.version_source is not None:
+            return self.version_source
+        return "feature_registry.cave.server:Cave" if self.cave_server else "feature_registry.demo.database:CortexVersions"
 
     @cached_property
     def managed_root(self) -> Location:

@@ -51,7 +51,7 @@ def build_defs(
             for job, datastack, tables, versioned in work
         ],
         sensors=[
-            sensors.new_versions([job for job, *_ in work], settings.version_source, settings.materialize),
+            sensors.new_versions([job for job, *_ in work], settings.source, settings.materialize),
             sensors.catalog_json,
             reconcile,
         ],

@@ -47,11 +47,13 @@ from feature_registry.model.versions import Contents as Contents
 from feature_registry.model.versions import Entry as Entry
 from feature_registry.model.versions import Event as Event
 from feature_registry.model.versions import Inspection as Inspection
+from feature_registry.model.versions import Layout as Layout
 from feature_registry.model.versions import Leftover as Leftover
 from feature_registry.model.versions import Lineage as Lineage
 from feature_registry.model.versions import Registration as Registration
 from feature_registry.model.versions import Report as Report
 from feature_registry.model.versions import Status as Status
+from feature_registry.model.versions import StoredLayout as StoredLayout
 from feature_registry.model.versions import TableRef as TableRef
 from feature_registry.model.versions import TableVersion as TableVersion
 from feature_registry.model.versions import Written as Written

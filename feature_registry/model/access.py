@@ -123,6 +123,7 @@ class PlanRequest(Noun):
     mode: Mode = Field("links", description="links of the registry, direct signed URLs, or, embedded only, paths")
     hours: float = Field(24, gt=0, le=24 * 7, description="how long the grant lasts")
     dry_run: bool = Field(False, description="only say what it would cost: no grant, no links")
+    layout: str | None = Field(None, description="which of the table version's layouts; None: the one that fits best")
     grant: str | None = Field(
         None, pattern="^[0-9a-f]{20}$", description="the grant's id, made up by the caller: asked twice, granted once"
     )
@@ -179,7 +180,8 @@ class Plan(Noun):
     grant: Grant | None = Field(description="None in a dry run")
     files: tuple[PlannedFile, ...]
     cost: Cost
-    why: tuple[str, ...] = Field(description="what the pruning did")
+    layout: str | None = Field(None, description="the one that is read; None: the table version has one only")
+    why: tuple[str, ...] = Field(description="what the pruning did, and what the other layouts would have cost")
     columns: tuple[str, ...] | None
     where: Where = Field(description=f"the request's; empty if its lists hold more than {LONG_LIST:,} values")
     warnings: tuple[str, ...] = ()

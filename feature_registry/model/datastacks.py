@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Literal
+
 from pydantic import Field
 
 from feature_registry.model.noun import Instant, MatVersion, Name, Noun, Resolution
+
+LONG_TERM = timedelta(days=1_000)
 
 
 class Datastack(Noun):
@@ -24,4 +29,13 @@ class MaterializationVersion(Noun):
     time_stamp: Instant = Field(description="the instant of the segmentation that was frozen, UTC")
     expires_on: Instant | None = Field(None, description="when CAVE drops its database; None: kept")
     valid: bool = True
+    status: Literal["running", "available", "failed", "expired"] = Field("available", description="as CAVE says it")
     parent: str | None = Field(None, description="the datastack of which this one's version is a view")
+    tables: tuple[str, ...] | None = Field(None, description="the tables and views that it lists; None: not known")
+
+    @property
+    def long_term(self) -> bool:
+        """Whether it is kept: inferred, for CAVE has no flag, from an expiry that is absent or 1,000 days away from
+        its time stamp.
+        """
+        return self.expires_on is None or self.expires_on - self.time_stamp > LONG_TERM

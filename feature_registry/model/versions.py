@@ -12,7 +12,7 @@ from feature_registry.location import Location
 from feature_registry.model.columns import StoredField
 from feature_registry.model.datastacks import Datastack, MaterializationVersion
 from feature_registry.model.noun import Instant, MatVersion, Name, Noun
-from feature_registry.model.tables import FeatureTable, Metadata, Producer, TimeRange
+from feature_registry.model.tables import FeatureTable, HashBuckets, Metadata, Producer, TimeRange
 
 
 class TableRef(Noun):
@@ -43,8 +43,31 @@ class TableRef(Noun):
         return f"{self.datastack}/{self.name}@{self.mat_version}{revision}"
 
 
+class Layout(Noun):
+    """One physical arrangement of a table version's rows."""
+
+    name: str = Field(pattern=r"^[A-Za-z]\w{0,127}$", description="its folder, where a table version has several")
+    sort_by: tuple[str, ...] = Field((), description="the columns that order the rows; empty: as they came")
+    curve: Literal["morton"] | None = Field(
+        None, description="morton: ordered by the interleaved bits of the columns of `sort_by`, which are a point's axes"
+    )
+    hash_buckets: tuple[HashBuckets, ...] = Field((), description="how a column's hash spreads the rows over files")
+
+
+class StoredLayout(Layout):
+    """A layout as the format saw it, in a folder of its name below the location."""
+
+    snapshot: str | None = None
+    partition_columns: tuple[str, ...] = ()
+    arrow_schema: str | None = Field(None, description="as in `Inspection`, if there are columns of this layout alone")
+    bytes: int
+    files: int
+
+
 class Inspection(Noun):
-    """What a format saw at a location."""
+    """What a format saw at a location. Of a table with several layouts, which are folders below the location: the
+    columns, rows and logical types that all of them share, the bytes and files of all of them together.
+    """
 
     location: Location
     format: str
@@ -62,6 +85,22 @@ class Inspection(Noun):
     )
     fingerprint: str = Field(description="a hash of the data files' names, sizes and times: the state of the location")
     content: str | None = Field(None, description="a hash of the data files' checksums, whatever they are called")
+    layouts: tuple[StoredLayout, ...] = Field((), description="empty: one layout, which lies at the location itself")
+
+    def of_layout(self, name: str) -> Inspection:
+        """One of several layouts as a table of its own; its rows, fields and fingerprint are those of the whole."""
+        layout = next(each for each in self.layouts if each.name == name)
+        return self.model_copy(
+            update={
+                "location": self.location.joined(name),
+                "snapshot": layout.snapshot,
+                "partition_columns": layout.partition_columns,
+                "arrow_schema": layout.arrow_schema or self.arrow_schema,
+                "bytes": layout.bytes,
+                "files": layout.files,
+                "layouts": (),
+            }
+        )
 
 
 class CheckResult(Noun):
@@ -87,7 +126,7 @@ class TableVersion(Noun):
     revision: int = Field(ge=0)
     status: Status = "draft"
     inspection: Inspection
-    layout: str = Field("default", description="the arrangement of the rows, such as sorted by a column")
+    layouts: tuple[Layout, ...] = Field((), description="what is said of the arrangements of the rows")
     producer: Producer = Producer()
     derived_from: tuple[str, ...] = Field((), description="references of the table versions it was computed from")
     snapshot_time: Instant | None = Field(None, description="the instant that the data show, UTC")
@@ -113,7 +152,9 @@ class Registration(Metadata):
     mat_version: MatVersion | None = Field(None, description="None: unversioned")
     format: str | None = Field(None, description="None: found from the data")
     snapshot: str | None = Field(None, description="the format's own version; None: the newest")
-    layout: str = "default"
+    layouts: tuple[Layout, ...] = Field(
+        (), description="the arrangements of the rows; several lie in folders of their names below the location"
+    )
     producer: Producer = Producer()
     derived_from: tuple[str, ...] = ()
     logical_types: dict[str, str] = Field({}, description="column -> type to cast to on read")

@@ -183,7 +183,7 @@ def _candidate(
         mat_version=registration.mat_version,
         revision=entries.next_revision(connection, ref),
         inspection=inspection,
-        layout=registration.layout,
+        layouts=registration.layouts,
         producer=registration.producer,
         derived_from=registration.derived_from,
         snapshot_time=registration.snapshot_time,
