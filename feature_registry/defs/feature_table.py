@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_origin
 
@@ -16,6 +17,7 @@ from feature_registry.defs.declaration import Declaration, Product, code_hash, d
 from feature_registry.defs.io_manager import OUTPUT
 from feature_registry.defs.partitions import asset_key, dep, mat_version_of, mat_versions, partition_of
 from feature_registry.defs.resources import FeatureRegistryResource
+from feature_registry.defs.streams import close
 from feature_registry.defs.upstream import Source, Step, annotated
 from feature_registry.errors import Invalid
 from feature_registry.model import Search, TableVersion
@@ -98,20 +100,19 @@ def _op(declaration: Declaration, function: Function, parameters: Parameters) ->
     def compute(context: dg.AssetExecutionContext, **given: Any) -> Iterator[Any]:
         registry = given[REGISTRY].registry
         mat_version = mat_version_of(context.partition_key) if declaration.versioned else None
-        if OUTPUT in context.op_execution_context.selected_output_names:
-            step = Step(declaration.datastack, mat_version, context.run.run_id)
-            versions = {name: step.find(registry, source) for name, source in parameters.upstream.items()}
-            wanted = {name: given[name] for name in parameters.others}
-            for name, version in versions.items():
-                context.log.info(f"{name} is {version.ref}")
-                wanted[name] = annotated(registry.scan(version), parameters.upstream[name].annotation)
-            result = function(context, **wanted) if parameters.context else function(**wanted)
-            product = Product(declaration, result, tuple(str(version.ref) for version in versions.values()))
-            yield dg.Output(product, OUTPUT)  # the I/O manager has run when this returns
-            made = _made(product)
-        else:
-            made = _standing(declaration, mat_version, registry)
-        results = checks.evaluate(declaration, made, registry)
+        with ExitStack() as stack:
+            value = None
+            if OUTPUT in context.op_execution_context.selected_output_names:
+                step = Step(declaration.datastack, mat_version, context.run.run_id)
+                versions = {name: step.find(registry, source) for name, source in parameters.upstream.items()}
+                value = function(**_arguments(context, parameters, given, versions))
+                stack.callback(close, value)
+                product = Product(declaration, value, tuple(str(version.ref) for version in versions.values()))
+                yield dg.Output(product, OUTPUT)  # the I/O manager has run when this returns
+                made = _made(product)
+            else:
+                made = _standing(declaration, mat_version, registry)
+            results = checks.evaluate(declaration, made, registry)
         entry = registry.record_checks(made.id, results, publish=declaration.publish)
         told = metadata.of_entry(entry)  # the materialization said only what was known before the checks
         context.log_event(
@@ -123,6 +124,18 @@ def _op(declaration: Declaration, function: Function, parameters: Parameters) ->
     compute.__signature__ = _signature(parameters)  # type: ignore[attr-defined]
     compute.__name__, compute.__doc__ = declaration.name, declaration.table.description
     return compute
+
+
+def _arguments(
+    context: dg.AssetExecutionContext, parameters: Parameters, given: dict[str, Any], versions: dict[str, TableVersion]
+) -> dict[str, Any]:
+    """Of the function: its upstream tables, the resources and config that it asks for, and the context."""
+    registry = given[REGISTRY].registry
+    arguments = {name: given[name] for name in parameters.others}
+    for name, version in versions.items():
+        context.log.info(f"{name} is {version.ref}")
+        arguments[name] = annotated(registry.scan(version), parameters.upstream[name].annotation)
+    return arguments | ({"context": context} if parameters.context else {})
 
 
 def _signature(parameters: Parameters) -> inspect.Signature:

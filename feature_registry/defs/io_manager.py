@@ -14,7 +14,7 @@ from feature_registry.defs import metadata
 from feature_registry.defs.declaration import Product, declare
 from feature_registry.defs.partitions import mat_version_of
 from feature_registry.defs.resources import FeatureRegistryResource, free_home
-from feature_registry.defs.streams import stream
+from feature_registry.defs.streams import close, metadata_of, stream
 from feature_registry.defs.upstream import Source, Step, annotated
 from feature_registry.errors import Invalid, RegistryError
 from feature_registry.formats import WriteOptions
@@ -44,8 +44,12 @@ class FeatureTableIOManager(dg.ConfigurableIOManager):
         mat_version = mat_version_of(context.partition_key) if product.declaration.versioned else None
         loaded = self._loaded.pop((context.run_id, context.step_key), {})
         product.derived_from = tuple(sorted({*product.derived_from, *loaded.values()}))
-        written = _write(registry, product, mat_version, context.run_id)
-        report = _register(registry, _registration(product, mat_version, context.run_id, written), product.value)
+        try:
+            written = _write(registry, product, mat_version, context.run_id)
+            report = _register(registry, _registration(product, mat_version, context.run_id, written), product.value)
+        except BaseException:
+            close(product.value)  # the function's step, which closes it after the checks, is not resumed
+            raise
         product.version = report.entry.version
         context.add_output_metadata(metadata.of_version(report.entry, registry.settings.api_address))
         context.step_context.set_data_version(context.asset_key, dg.DataVersion(metadata.data_version(report.entry)))
@@ -73,11 +77,15 @@ def _undeclared(context: dg.OutputContext) -> Product:
 
 
 def _write(registry: Registry, product: Product, mat_version: int | None, run_id: str) -> dict[str, Any]:
-    """Fields of the registration that say where the table is; a write that fails leaves no file behind."""
+    """Fields of the registration: where the table is, and what was found out about it.
+
+    A write that fails leaves no file behind.
+    """
     declaration, value = product.declaration, product.value
     if isinstance(value, Written):
         return {"location": value.location, "format": value.format, "snapshot": value.snapshot}
     reader = stream(value, declaration.name)
+    found = metadata_of(value)
     home = free_home(registry, declaration.datastack, declaration.name, mat_version, run_id)
     options = WriteOptions(
         partition_by=declaration.partition_by, sort_by=declaration.sort_by, rows_per_file=declaration.rows_per_file
@@ -92,6 +100,7 @@ def _write(registry: Registry, product: Product, mat_version: int | None, run_id
         "format": declaration.format,
         "snapshot": written.snapshot,
         "logical_types": written.logical_types,
+        **found,
     }
 
 
@@ -108,8 +117,7 @@ def _registration(product: Product, mat_version: int | None, run_id: str, writte
         ),
         derived_from=product.derived_from,
         publish=product.publish,
-        **written,
-        **declaration.metadata,
+        **(declaration.metadata | written),
     )
 
 

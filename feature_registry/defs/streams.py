@@ -9,10 +9,11 @@ import polars as pl
 import pyarrow as pa
 
 from feature_registry.errors import Invalid
+from feature_registry.model import Metadata
 
 ACCEPTED = (
-    "polars.LazyFrame, polars.DataFrame, pyarrow.Table, pyarrow.RecordBatchReader, a DuckDB relation or "
-    "Written(location)"
+    "polars.LazyFrame, polars.DataFrame, pyarrow.Table, pyarrow.RecordBatchReader or what has one as its `reader`, a "
+    "DuckDB relation or Written(location)"
 )
 ROWS_PER_BATCH = 131_072
 
@@ -26,6 +27,8 @@ def stream(value: Any, table: str) -> pa.RecordBatchReader:
     if _is_duckdb(value):
         reader: pa.RecordBatchReader = value.to_arrow_reader(ROWS_PER_BATCH)  # its Arrow stream would hold all rows
         return reader
+    if is_rows(value):
+        return value.reader
     # Not all that exports an Arrow stream is welcome: pandas turns an id column with a gap into floats.
     if isinstance(value, (pl.DataFrame, pa.Table)):
         return pa.RecordBatchReader.from_stream(value)
@@ -36,6 +39,25 @@ def stream(value: Any, table: str) -> pa.RecordBatchReader:
         value=f"{kind.__module__}.{kind.__qualname__}",
         expected=ACCEPTED,
     )
+
+
+def is_rows(value: Any) -> bool:
+    """Whether it brings its stream along, as `cave.Rows` does. It may say metadata, too, and want to be closed."""
+    return isinstance(getattr(value, "reader", None), pa.RecordBatchReader)
+
+
+def metadata_of(value: Any) -> dict[str, Any]:
+    """The fields of `Metadata` that were found out while the table was made, in an attribute `metadata`."""
+    said = getattr(value, "metadata", None) if is_rows(value) else None
+    if said:
+        Metadata.checked(said)
+    return dict(said or {})
+
+
+def close(value: Any) -> None:
+    """May be called more than once."""
+    if is_rows(value) and hasattr(value, "close"):
+        value.close()
 
 
 def _of_lazy_frame(frame: pl.LazyFrame) -> pa.RecordBatchReader:

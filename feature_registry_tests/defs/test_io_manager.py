@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,18 @@ from feature_registry.model import Search, TableVersion
 from feature_registry_tests.defs.workshop import DATASTACK, SAID, Workshop
 
 FRAME = pl.DataFrame({"id": [2**63 - 1, 2, 3], "side": ["pre", "post", None]})
+
+
+@dataclass
+class Brought:
+    """Rows as `cave.Rows` brings them."""
+
+    reader: pa.RecordBatchReader
+    metadata: dict[str, Any]
+    closed: int = 0
+
+    def close(self) -> None:
+        self.closed += 1
 
 
 def made(workshop: Workshop, name: str) -> TableVersion:
@@ -48,6 +61,34 @@ def test_what_is_returned_is_what_is_read(workshop: Workshop, format: str, make:
     version = made(workshop, "sites")
     assert version.inspection.format == format
     assert workshop.registry.scan(version).collect().sort("id").equals(FRAME.sort("id"))
+
+
+def test_rows_bring_metadata_that_go_over_the_declared_ones_and_are_closed(workshop: Workshop) -> None:
+    said = {"description": "Found at run time.", "columns": {"id": {"description": "Its id."}}}
+    brought = Brought(pa.RecordBatchReader.from_stream(FRAME), said)
+
+    @feature_table(**SAID)
+    def sites() -> Any:
+        return brought
+
+    workshop.make(sites)
+    entry = workshop.registry.describe(f"{DATASTACK}/sites@1507")
+    assert (entry.table.description, entry.table.columns["id"].description) == ("Found at run time.", "Its id.")
+    assert (entry.table.owner.team, entry.version.inspection.rows) == ("celltypes-team", 3)
+    assert brought.closed
+
+
+def test_metadata_that_make_no_sense_are_refused_before_anything_is_written(workshop: Workshop) -> None:
+    brought = Brought(pa.RecordBatchReader.from_stream(FRAME), {"descriptoin": ""})
+
+    @feature_table(**SAID)
+    def sites() -> Any:
+        return brought
+
+    with pytest.raises(Invalid, match="descriptoin"):
+        workshop.make(sites)
+    assert workshop.files() == []
+    assert brought.closed
 
 
 @pytest.mark.parametrize("format", ["delta", "parquet"])
