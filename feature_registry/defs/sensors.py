@@ -31,7 +31,8 @@ def new_versions(jobs: Iterable[Job], source: str, policy: Materialize) -> dg.Se
     ) -> dg.SensorResult | dg.SkipReason:
         try:
             versions_of = load_version_source(source)
-            datastack, versions = versions_of.datastack(), versions_of.versions()
+            [datastack] = versions_of.datastacks()
+            versions = versions_of.versions(datastack.name)
         except NotFound as nothing:
             return dg.SkipReason(f"The version source has no data: {nothing}")
         feature_registry.registry.record_datastack(datastack)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from feature_registry.cave import ColumnStatistics, SourceTable
 from feature_registry.demo.cortex import (
     DATASTACK,
     RESOLUTION,
@@ -27,31 +30,81 @@ from feature_registry.demo.cortex import (
     build,
     voxels,
 )
-from feature_registry.model import Datastack, MaterializationVersion
+from feature_registry.errors import NotFound
+from feature_registry.model import Datastack, MaterializationVersion, Resolution
 from feature_registry.settings import Settings
 
 ORDER = {"synapses": "post_pt_root_id, id"}  # what people look up; others go by id
 ROWS_PER_BATCH = 65_536
+TABLES = ("synapses", "nucleus_detection", "cell_types", "proofreading_status", "spines")
 _GENERATOR = ("cortex", "database", "laboratory", "outside")
 
 
 class CortexVersions:
-    """Which materialization versions of the demo exist, as CAVE would say it."""
+    """The demo's materialization versions and their tables, as CAVE would say it."""
 
-    def datastack(self) -> Datastack:
-        x, y, z = map(float, RESOLUTION)
-        return Datastack(
-            name=DATASTACK,
-            aligned_volume=f"{DATASTACK}_volume",
-            segmentation_source="feature_registry.demo.cortex",
-            voxel_resolution=(x, y, z),
-        )
-
-    def versions(self) -> list[MaterializationVersion]:
+    def datastacks(self) -> list[Datastack]:
         return [
-            MaterializationVersion(datastack=DATASTACK, mat_version=mat_version, time_stamp=time_stamp)
+            Datastack(
+                name=DATASTACK,
+                aligned_volume=f"{DATASTACK}_volume",
+                segmentation_source="feature_registry.demo.cortex",
+                voxel_resolution=_resolution(),
+            )
+        ]
+
+    def versions(self, datastack: str) -> list[MaterializationVersion]:
+        return [
+            MaterializationVersion(datastack=datastack, mat_version=mat_version, time_stamp=time_stamp, tables=TABLES)
             for mat_version, time_stamp in TIME_STAMPS.items()
         ]
+
+    def table(self, datastack: str, mat_version: int, name: str) -> SourceTable:
+        if (datastack, mat_version, name) not in {(DATASTACK, each, table) for each in VERSIONS for table in TABLES}:
+            raise NotFound("is not in the demo", field="table", value=f"{datastack}/{name}@{mat_version}")
+        return SourceTable(datastack, mat_version, name, {"key": ["id"]}, resolution=_resolution())
+
+    def rows(self, table: SourceTable) -> Dump:
+        return Dump(table.name, table.mat_version)
+
+
+@dataclass(frozen=True)
+class Dump:
+    """A table of the embedded database. What DuckDB says of a version's file stays true: nobody writes to it."""
+
+    table: str
+    mat_version: int
+
+    @cached_property
+    def reader(self) -> pa.RecordBatchReader:
+        return dump(self.table, self.mat_version)
+
+    @cached_property
+    def expected(self) -> int:
+        return int(self._ask("count(*)")[0])
+
+    def statistics(self) -> list[ColumnStatistics]:
+        return [self._statistics(field) for field in self.reader.schema]
+
+    def close(self) -> None:
+        self.reader.close()
+
+    def _statistics(self, field: pa.Field) -> ColumnStatistics:
+        number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        total = f"sum({field.name})" if number else "NULL"
+        count, held, *others = self._ask(
+            f"count(*), count({field.name}), min({field.name}), max({field.name}), {total}"
+        )
+        return ColumnStatistics(field.name, count, count - held, *others)
+
+    def _ask(self, what: str) -> tuple[Any, ...]:
+        with contextlib.closing(duckdb.connect(_path(folder(), self.mat_version), read_only=True)) as connection:
+            return connection.sql(f"SELECT {what} FROM {self.table}").fetchall()[0]  # noqa: S608 (names of our own)
+
+
+def _resolution() -> Resolution:
+    x, y, z = map(float, RESOLUTION)
+    return x, y, z
 
 
 def folder() -> Path:
@@ -90,14 +143,8 @@ def _in_utc(kind: pa.DataType) -> pa.DataType:
 
 def tables(cortex: Cortex, mat_version: int) -> dict[str, pl.DataFrame]:
     """The annotation tables of one version."""
-    made = {
-        "synapses": _synapses,
-        "nucleus_detection": _nuclei,
-        "cell_types": _cell_types,
-        "proofreading_status": _proofreading,
-        "spines": _spines,
-    }
-    return {name: table(cortex, mat_version) for name, table in made.items()}
+    made = (_synapses, _nuclei, _cell_types, _proofreading, _spines)
+    return {name: table(cortex, mat_version) for name, table in zip(TABLES, made, strict=True)}
 
 
 def _path(into: Path, mat_version: int) -> Path:

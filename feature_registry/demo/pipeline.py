@@ -49,8 +49,9 @@ def materialize(versions: Sequence[int], instance: dg.DagsterInstance) -> Iterat
     code = {spec.key.path[-1]: spec.code_version for spec in specs if MARK not in spec.metadata}
     registry = Registry(Settings())
     try:
-        registry.record_datastack(CortexVersions().datastack())
-        registry.record_versions(CortexVersions().versions())
+        for datastack in CortexVersions().datastacks():
+            registry.record_datastack(datastack)
+            registry.record_versions(CortexVersions().versions(datastack.name))
         instance.add_dynamic_partitions(mat_versions(DATASTACK).name or "", [*map(str, versions)])
         for mat_version in versions:
             begun = time.perf_counter()

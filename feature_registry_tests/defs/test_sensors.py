@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from feature_registry import feature_table
+from feature_registry.cave import Rows, SourceTable
 from feature_registry.defs import sensors
 from feature_registry.defs.jobs import job_name, materialize
 from feature_registry.errors import Invalid, NotFound, Unavailable
@@ -28,17 +29,23 @@ class Versions:
     numbers: ClassVar[dict[int, bool]] = {}
     error: ClassVar[Exception | None] = None
 
-    def datastack(self) -> Datastack:
+    def datastacks(self) -> list[Datastack]:
         if self.error is not None:
             raise self.error
-        return Datastack(name=DATASTACK, aligned_volume="minnie65_phase3")
+        return [Datastack(name=DATASTACK, aligned_volume="minnie65_phase3")]
 
-    def versions(self) -> list[MaterializationVersion]:
+    def versions(self, datastack: str) -> list[MaterializationVersion]:
         at = datetime(2025, 1, 1, tzinfo=UTC)
         return [
-            MaterializationVersion(datastack=DATASTACK, mat_version=number, time_stamp=at, valid=valid)
+            MaterializationVersion(datastack=datastack, mat_version=number, time_stamp=at, valid=valid)
             for number, valid in self.numbers.items()
         ]
+
+    def table(self, datastack: str, mat_version: int, name: str) -> SourceTable:
+        return SourceTable(datastack, mat_version, name)
+
+    def rows(self, table: SourceTable) -> Rows:
+        raise Unavailable("has no rows")
 
 
 class Nothing:

@@ -3,10 +3,11 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from feature_registry.demo import database
-from feature_registry.demo.cortex import LATEST, Size, build
+from feature_registry.demo.cortex import DATASTACK, LATEST, Size, build
 
 
 @pytest.mark.parametrize("batches", [0, 1])
@@ -26,3 +27,16 @@ def test_a_dump_that_was_given_up_does_not_keep_the_next_one_waiting(
     assert rows
     assert rows[0] > 100
     given_up.close()
+
+
+def test_what_the_database_says_of_a_dump_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEATURE_REGISTRY_HOME", str(tmp_path))
+    database.write(database.folder(), build(Size(cells=20, fragments=5, synapses=1_000)))
+    source = database.CortexVersions()
+    dump = source.rows(source.table(DATASTACK, LATEST, "nucleus_detection"))
+    frame = pl.DataFrame(dump.reader.read_all())
+    said = dump.statistics()
+    assert dump.expected == frame.height
+    assert [each.name for each in said] == frame.columns
+    assert {each.name: each.maximum for each in said} == frame.max().row(0, named=True)
+    assert next(each for each in said if each.name == "id").total == frame["id"].sum()
