@@ -173,7 +173,7 @@ def test_never_loses_a_row_of_a_real_table(how: str, case: Any, tmp_path_factory
         rows = pa.concat_tables(files)
         reader = pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches())
         logical_types = layout.write(
-            store, location, reader, WriteOptions(rows_per_file=2, rows_per_group=1)
+            store, location, reader, WriteOptions(bytes_per_file=1, rows_per_group=2)
         ).logical_types
     found = layout.inspect(store, location)
     inspection = found.inspection.model_copy(update={"logical_types": logical_types})

@@ -7,8 +7,8 @@ import hashlib
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,14 +17,19 @@ from pydantic import ValidationError
 from feature_registry import formats
 from feature_registry.errors import Invalid
 from feature_registry.formats import WriteOptions
-from feature_registry.model import FeatureTable, Metadata, TableVersion
+from feature_registry.model import CheckResult, FeatureTable, Layout, Metadata, TableVersion
 from feature_registry.policy import missing_to_publish
 
 if TYPE_CHECKING:
     from dagster import AssetKey
 
+    from feature_registry.registry import Registry
+
 DEFAULT = WriteOptions()
 CHECKS = ("schema", "key", "references")
+
+Check = Callable[[TableVersion, "Registry", Any], CheckResult]
+"""Of a table version, and of what the function returned; None in its place when only checks are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +41,11 @@ class Declaration:
     versioned: bool = True
     format: str = "delta"
     partition_by: tuple[str, ...] = ()
-    sort_by: tuple[str, ...] = ()
-    rows_per_file: int = DEFAULT.rows_per_file
+    layouts: tuple[Layout, ...] = ()
+    bytes_per_file: int = DEFAULT.bytes_per_file
+    rows_per_group: int = DEFAULT.rows_per_group
     blocking: frozenset[str] = frozenset({"schema", "key"})
+    checks: Mapping[str, Check] = field(default_factory=dict)
     code_version: str | None = None
     publish: bool = True
 
@@ -81,8 +88,11 @@ def declare(
     format: str = "delta",
     partition_by: Sequence[str] = (),
     sort_by: Sequence[str] = (),
-    rows_per_file: int = DEFAULT.rows_per_file,
+    layouts: Sequence[Layout] = (),
+    bytes_per_file: int = DEFAULT.bytes_per_file,
+    rows_per_group: int = DEFAULT.rows_per_group,
     blocking: Sequence[str] = ("schema", "key"),
+    checks: Mapping[str, Check] | None = None,
     code_version: str | None = None,
     publish: bool = True,
     **metadata: Any,
@@ -95,8 +105,11 @@ def declare(
     format: what it is written as
     partition_by: columns whose values part the files
     sort_by: columns that sort the rows, so that a reader of few rows reads few files
-    rows_per_file: at most
+    layouts: arrangements of the rows instead of `sort_by`; if the first is smaller than 64 MB, it is the only one
+    bytes_per_file: about; a file ends with the row group that fills it
+    rows_per_group: of a Parquet file's row groups, which is what a reader skips or reads
     blocking: checks that keep a table version a draft if they fail: schema, key, references, references_COLUMN
+    checks: further ones, which block: name -> function of table version, registry and what the function returned
     code_version: None: a hash of the function
     publish: whether it is published when no blocking check failed
     """
@@ -116,12 +129,14 @@ def declare(
         _check_type(column, table.columns[column].type)
     if format not in formats.names():
         raise Invalid("is no format", field="format", value=format, expected=formats.names())
-    for field, given in (("partition_by", partition_by), ("sort_by", sort_by), ("blocking", blocking)):
+    for where, given in (("partition_by", partition_by), ("sort_by", sort_by), ("blocking", blocking)):
         if isinstance(given, str):
-            raise Invalid("is a single text", field=field, value=given, expected=f"a list, such as [{given!r}]")
-    if rows_per_file < 1:
-        raise Invalid("is no number of rows", field="rows_per_file", value=rows_per_file, expected="1 or more")
+            raise Invalid("is a single text", field=where, value=given, expected=f"a list, such as [{given!r}]")
+    for where, size in (("bytes_per_file", bytes_per_file), ("rows_per_group", rows_per_group)):
+        if size < 1:
+            raise Invalid("is no size", field=where, value=size, expected="1 or more")
     _check_blocking(blocking, table)
+    _check_names(checks or {}, table)
     if publish and missing_to_publish(table):
         raise Invalid(
             f"is missing in the declaration of {name!r}, and publishing needs it",
@@ -134,9 +149,11 @@ def declare(
         versioned=versioned,
         format=format,
         partition_by=tuple(partition_by),
-        sort_by=tuple(sort_by),
-        rows_per_file=rows_per_file,
+        layouts=_layouts(tuple(layouts), tuple(partition_by), tuple(sort_by)),
+        bytes_per_file=bytes_per_file,
+        rows_per_group=rows_per_group,
         blocking=frozenset(blocking),
+        checks=dict(checks or {}),
         code_version=code_version,
         publish=publish,
     )
@@ -179,6 +196,39 @@ def _check_blocking(blocking: Sequence[str], table: FeatureTable) -> None:
     for check in blocking:
         if check not in allowed:
             raise Invalid("is no check", field="blocking", value=check, expected=allowed)
+
+
+def _check_names(checks: Mapping[str, Check], table: FeatureTable) -> None:
+    taken = {"schema", "key", "layouts", *map(reference_check, table.references)}
+    for name in checks:
+        if name in taken or not re.fullmatch(r"\w+", name, re.ASCII):
+            expected = f"letters, digits and _, and none of {sorted(taken)}"
+            raise Invalid("is no name of a further check", field="checks", value=name, expected=expected)
+
+
+def _layouts(
+    layouts: tuple[Layout, ...], partition_by: tuple[str, ...], sort_by: tuple[str, ...]
+) -> tuple[Layout, ...]:
+    if not layouts:
+        name = re.sub(r"\W", "_", f"by_{sort_by[0]}", flags=re.ASCII)[:128] if sort_by else ""
+        return (Layout(name=name, sort_by=sort_by),) if sort_by else ()
+    for where, given in (("partition_by", partition_by), ("sort_by", sort_by)):
+        if given:
+            raise Invalid("is said beside layouts", field=where, value=given, expected="nothing, or no layouts")
+    names = [layout.name for layout in layouts]
+    if len(set(map(str.lower, names))) < len(names):
+        raise Invalid("name two of them alike", field="layouts", value=names, expected="a name each")
+    for layout in layouts:
+        if layout.curve and len(layout.sort_by) not in (2, 3):
+            expected = "the columns of two or three axes"
+            raise Invalid(
+                "are no axes", field=f"layouts.{layout.name}.sort_by", value=layout.sort_by, expected=expected
+            )
+        for bucket in layout.hash_buckets:
+            if bucket.transform == "opaque":
+                expected = "bucket or modulo"
+                raise Invalid("cannot be computed", field="transform", value=bucket.transform, expected=expected)
+    return layouts
 
 
 def _invalid(name: str, wrong: ValidationError) -> Invalid:

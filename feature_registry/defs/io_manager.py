@@ -87,9 +87,8 @@ def _write(registry: Registry, product: Product, mat_version: int | None, run_id
     reader = stream(value, declaration.name)
     found = metadata_of(value)
     home = free_home(registry, declaration.datastack, declaration.name, mat_version, run_id)
-    options = WriteOptions(
-        partition_by=declaration.partition_by, sort_by=declaration.sort_by, rows_per_file=declaration.rows_per_file
-    )
+    sort_by = declaration.layouts[0].sort_by if declaration.layouts else ()
+    options = WriteOptions(declaration.partition_by, sort_by, declaration.bytes_per_file, declaration.rows_per_group)
     try:
         written = formats.get(declaration.format).write(registry.store(home), home, reader, options)
     except BaseException:

@@ -1,4 +1,4 @@
-"""The formats: one module a format, `formats/NAME.py` is the format `NAME`. Each offers a `Format` named `Layout`.
+"""The formats: one module a format, `formats/NAME.py` is the format `NAME`. Each offers a `Format` named `TableFormat`.
 
 To add one, add its module and run the contract suite `feature_registry_tests/contracts/formats.py` over it. Modules
 that begin with an underscore are what several formats consist of.
@@ -45,7 +45,7 @@ class WriteOptions:
 
     partition_by: tuple[str, ...] = ()
     sort_by: tuple[str, ...] = ()
-    rows_per_file: int = 5_000_000
+    bytes_per_file: int = 64_000_000
     rows_per_group: int = 131_072
     metadata: dict[str, str] = field(default_factory=dict)
 
@@ -94,7 +94,7 @@ def names() -> list[str]:
 def get(name: str) -> Format:
     if name not in names():
         raise Invalid("is no format", field="format", value=name, expected=names())
-    found: Format = importlib.import_module(f"{__name__}.{name}").Layout()
+    found: Format = importlib.import_module(f"{__name__}.{name}").TableFormat()
     return found
 
 

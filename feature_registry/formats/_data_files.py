@@ -99,11 +99,9 @@ class _Writer:
         rows = rows.select(self._schema.names).replace_schema_metadata(self._schema.metadata)
         while True:
             self._file = self._file or self._begin(partition)
-            now = rows.slice(0, self._file.rows_left)
-            self._file.add(now)
-            if self._file.rows_left == 0:
+            rows = self._file.add(rows)
+            if self._file.full:
                 self._end()
-            rows = rows.slice(len(now))
             if not len(rows):
                 break
 
@@ -151,9 +149,8 @@ class _OpenFile:
     def __init__(
         self, path: str, partition: Partition, sink: pa.NativeFile, schema: pa.Schema, options: WriteOptions
     ) -> None:
-        self.rows_left = options.rows_per_file
-        self._path, self._partition, self._sink = path, partition, sink
-        self._rows_per_group = options.rows_per_group
+        self._path, self._partition, self._sink, self._options = path, partition, sink, options
+        self.full = False
         self._pending = schema.empty_table()
         self._footers: list[pq.FileMetaData] = []
         # A dictionary of ids is four times slower to write than plain values and, once compressed, not smaller.
@@ -162,11 +159,15 @@ class _OpenFile:
             sink, schema, compression="zstd", use_dictionary=texts, metadata_collector=self._footers
         )
 
-    def add(self, rows: pa.Table) -> None:
-        self.rows_left -= len(rows)
+    def add(self, rows: pa.Table) -> pa.Table:
+        """Takes rows until it is full, and returns those that it has no place for."""
         self._pending = pa.concat_tables([self._pending, rows])
-        while len(self._pending) >= self._rows_per_group:
-            self._write(self._rows_per_group)
+        while len(self._pending) >= self._options.rows_per_group and not self.full:
+            self._write(self._options.rows_per_group)
+            self.full = self._sink.tell() >= self._options.bytes_per_file
+        left = self._pending if self.full else self._pending.slice(0, 0)
+        self._pending = self._pending.slice(0, 0) if self.full else self._pending
+        return left
 
     def close(self) -> DataFile:
         if len(self._pending):

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LOG = "_delta_log"
 
 
-class Layout:
+class TableFormat:
     """The `Format` of Delta Lake. A snapshot is a version of the log, in decimal digits."""
 
     name = "delta"

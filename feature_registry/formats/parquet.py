@@ -40,7 +40,7 @@ _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _THREADS = 16
 
 
-class Layout:
+class TableFormat:
     """The `Format` of Parquet. It has no snapshots: what is there is the table."""
 
     name = "parquet"

@@ -53,7 +53,7 @@ MANY_TYPES = pa.table(
 
 
 @pytest.fixture(params=names())
-def layout(request: pytest.FixtureRequest) -> Format:
+def table_format(request: pytest.FixtureRequest) -> Format:
     return formats.get(request.param)
 
 
@@ -72,26 +72,26 @@ def reader(table: pa.Table, rows: int = 1000) -> pa.RecordBatchReader:
 
 
 def round_trip(
-    layout: Format, store: Store, location: Location, table: pa.Table, options: WriteOptions | None = None
+    table_format: Format, store: Store, location: Location, table: pa.Table, options: WriteOptions | None = None
 ) -> pl.DataFrame:
-    written = layout.write(store, location, reader(table), options or WriteOptions())
-    inspection = layout.inspect(store, location, written.snapshot).inspection
+    written = table_format.write(store, location, reader(table), options or WriteOptions())
+    inspection = table_format.inspect(store, location, written.snapshot).inspection
     inspection = inspection.model_copy(update={"logical_types": written.logical_types})
-    return layout.scan(store, inspection).collect()
+    return table_format.scan(store, inspection).collect()
 
 
 class TestFormat:
-    def test_rows_and_types_come_back(self, layout: Format, store: Store, location: Location) -> None:
-        back = round_trip(layout, store, location, MANY_TYPES)
+    def test_rows_and_types_come_back(self, table_format: Format, store: Store, location: Location) -> None:
+        back = round_trip(table_format, store, location, MANY_TYPES)
         assert_frame_equal(back, pl.DataFrame(pl.from_arrow(MANY_TYPES)), check_row_order=True)
         assert back["unsigned"].to_list() == [0, 2**53 + 1, None, 2**63 - 1]
 
-    def test_inspection(self, layout: Format, store: Store, location: Location) -> None:
-        written = layout.write(store, location, reader(MANY_TYPES), WriteOptions())
-        inspection, manifest = (found := layout.inspect(store, location)).inspection, found.manifest
+    def test_inspection(self, table_format: Format, store: Store, location: Location) -> None:
+        written = table_format.write(store, location, reader(MANY_TYPES), WriteOptions())
+        inspection, manifest = (found := table_format.inspect(store, location)).inspection, found.manifest
         assert (inspection.location, inspection.format, inspection.snapshot) == (
             location,
-            layout.name,
+            table_format.name,
             written.snapshot,
         )
         assert (inspection.rows, inspection.files) == (4, 1)
@@ -101,9 +101,9 @@ class TestFormat:
         assert [(field.name, field.type) for field in inspection.fields] == [(f.name, str(f.type)) for f in schema]
         assert store.head(location.joined(manifest["path"][0].as_py())).size == inspection.bytes
 
-    def test_statistics(self, layout: Format, store: Store, location: Location) -> None:
-        layout.write(store, location, reader(MANY_TYPES), WriteOptions())
-        manifest = layout.inspect(store, location).manifest
+    def test_statistics(self, table_format: Format, store: Store, location: Location) -> None:
+        table_format.write(store, location, reader(MANY_TYPES), WriteOptions())
+        manifest = table_format.inspect(store, location).manifest
         row = manifest.to_pylist()[0]
         assert (row["min.id"], row["max.id"], row["nulls.id"]) == (-(2**63), 2**63 - 1, 0)
         assert (row["min.unsigned"], row["max.unsigned"], row["nulls.unsigned"]) == (0, 2**63 - 1, 1)
@@ -114,37 +114,37 @@ class TestFormat:
         assert manifest.schema.field("min.id").type == pa.int64()
         assert pa.types.is_timestamp(manifest.schema.field("min.instant").type)
 
-    def test_empty_table(self, layout: Format, store: Store, location: Location) -> None:
+    def test_empty_table(self, table_format: Format, store: Store, location: Location) -> None:
         empty = MANY_TYPES.schema.empty_table()
-        back = round_trip(layout, store, location, empty)
+        back = round_trip(table_format, store, location, empty)
         assert_frame_equal(back, pl.DataFrame(pl.from_arrow(empty)))
-        assert layout.inspect(store, location).inspection.rows == 0
+        assert table_format.inspect(store, location).inspection.rows == 0
 
-    def test_files_and_row_groups(self, layout: Format, store: Store, location: Location) -> None:
+    def test_files_and_row_groups(self, table_format: Format, store: Store, location: Location) -> None:
         table = pa.table({"id": np.arange(10_000)})
-        back = round_trip(layout, store, location, table, WriteOptions(rows_per_file=3_000, rows_per_group=700))
+        back = round_trip(table_format, store, location, table, WriteOptions(bytes_per_file=1, rows_per_group=3_000))
         assert back["id"].to_list() == list(range(10_000))
-        manifest = layout.inspect(store, location).manifest
+        manifest = table_format.inspect(store, location).manifest
         assert manifest["rows"].to_pylist() == [3000, 3000, 3000, 1000]
         assert manifest["min.id"].to_pylist() == [0, 3000, 6000, 9000]
         assert manifest["max.id"].to_pylist() == [2999, 5999, 8999, 9999]
         assert manifest["path"].to_pylist() == sorted(manifest["path"].to_pylist())
 
-    def test_sorts(self, layout: Format, store: Store, location: Location) -> None:
+    def test_sorts(self, table_format: Format, store: Store, location: Location) -> None:
         random = np.random.default_rng(0)
         table = pa.table({"a": random.integers(0, 50, 5_000), "b": random.random(5_000), "row": np.arange(5_000)})
-        options = WriteOptions(sort_by=("a", "b"), rows_per_file=1_000)
-        back = round_trip(layout, store, location, table, options)
+        options = WriteOptions(sort_by=("a", "b"), bytes_per_file=1, rows_per_group=1_000)
+        back = round_trip(table_format, store, location, table, options)
         assert_frame_equal(back, pl.DataFrame(pl.from_arrow(table)).sort("a", "b"))
-        manifest = layout.inspect(store, location).manifest
+        manifest = table_format.inspect(store, location).manifest
         assert all(np.asarray(manifest["max.a"])[:-1] <= np.asarray(manifest["min.a"])[1:])
 
-    def test_partitions(self, layout: Format, store: Store, location: Location) -> None:
+    def test_partitions(self, table_format: Format, store: Store, location: Location) -> None:
         texts = ["a b", "a%20b", "x/y", "ä中", "a=b", "1", "'", None]
         table = pa.table({"text": texts * 2, "number": [1, 2] * 8, "id": np.arange(16)})
-        back = round_trip(layout, store, location, table, WriteOptions(partition_by=("text", "number")))
+        back = round_trip(table_format, store, location, table, WriteOptions(partition_by=("text", "number")))
         assert_frame_equal(back.select(table.column_names), pl.DataFrame(pl.from_arrow(table)), check_row_order=False)
-        found = layout.inspect(store, location)
+        found = table_format.inspect(store, location)
         assert found.inspection.partition_columns == ("text", "number")
         assert set(found.manifest["partition.text"].to_pylist()) == set(texts)
         assert set(found.manifest["partition.number"].to_pylist()) == {"1", "2"}
@@ -164,99 +164,99 @@ class TestFormat:
         ids=lambda values: f"{values.type} {values.to_pylist()}",
     )
     def test_partition_types_come_back(
-        self, layout: Format, store: Store, location: Location, values: pa.Array
+        self, table_format: Format, store: Store, location: Location, values: pa.Array
     ) -> None:
         table = pa.table({"id": [1, 2, 3], "part": values})
-        back = round_trip(layout, store, location, table, WriteOptions(partition_by=("part",)))
+        back = round_trip(table_format, store, location, table, WriteOptions(partition_by=("part",)))
         assert_frame_equal(back, pl.DataFrame(pl.from_arrow(table)), check_row_order=False)
 
     @pytest.mark.parametrize("values", [[True, False, None], [date(2024, 1, 1), date(1900, 1, 1), None]])
     def test_other_partition_types_come_back_or_are_refused(
-        self, layout: Format, store: Store, location: Location, values: list[Any]
+        self, table_format: Format, store: Store, location: Location, values: list[Any]
     ) -> None:
         table = pa.table({"id": [1, 2, 3], "part": values})
         try:
-            back = round_trip(layout, store, location, table, WriteOptions(partition_by=("part",)))
+            back = round_trip(table_format, store, location, table, WriteOptions(partition_by=("part",)))
         except Invalid as refused:
             assert (refused.field, refused.value) == ("partition_by", "part")
             assert list(store.list(location)) == []
         else:
             assert_frame_equal(back, pl.DataFrame(pl.from_arrow(table)), check_row_order=False)
 
-    def test_empty_partitioned_table(self, layout: Format, store: Store, location: Location) -> None:
+    def test_empty_partitioned_table(self, table_format: Format, store: Store, location: Location) -> None:
         empty = pa.schema([("id", pa.int64()), ("part", pa.int32())]).empty_table()
-        back = round_trip(layout, store, location, empty, WriteOptions(partition_by=("part",)))
+        back = round_trip(table_format, store, location, empty, WriteOptions(partition_by=("part",)))
         assert_frame_equal(back, pl.DataFrame(pl.from_arrow(empty)))
 
-    def test_below_folders_that_look_like_partitions(self, layout: Format, store: Store, tmp_path: Path) -> None:
+    def test_below_folders_that_look_like_partitions(self, table_format: Format, store: Store, tmp_path: Path) -> None:
         table = pa.table({"id": [1, 2, 3], "part": ["x", "y", "z"]})
         for folder in ("a=1/t", "part=7/t", "id=9/t"):
             place = Location(tmp_path / folder)
-            back = round_trip(layout, store, place, table, WriteOptions(partition_by=("part",)))
+            back = round_trip(table_format, store, place, table, WriteOptions(partition_by=("part",)))
             assert_frame_equal(back, pl.DataFrame(pl.from_arrow(table)), check_row_order=False)
 
-    def test_a_folder_with_an_odd_name(self, layout: Format, store: Store, tmp_path: Path) -> None:
+    def test_a_folder_with_an_odd_name(self, table_format: Format, store: Store, tmp_path: Path) -> None:
         table = pa.table({"id": [1, 2, 3], "part": ["x", "y", "z"]})
         for folder in ("my data", "ä中", "a+b", "a#b", "a?b", "[x]*"):
             for partition_by in ((), ("part",)):
                 place = Location(tmp_path / folder / str(len(partition_by)))
-                back = round_trip(layout, store, place, table, WriteOptions(partition_by=partition_by))
+                back = round_trip(table_format, store, place, table, WriteOptions(partition_by=partition_by))
                 assert_frame_equal(back, pl.DataFrame(pl.from_arrow(table)), check_row_order=False)
 
     @pytest.mark.parametrize("name", ["a b", "a.b", "ä", "a,b", "a;b", "a`b", 'a"b', "A"])
-    def test_odd_column_names(self, layout: Format, store: Store, location: Location, name: str) -> None:
+    def test_odd_column_names(self, table_format: Format, store: Store, location: Location, name: str) -> None:
         table = pa.table({name: [1, 2, 3]})
-        assert_frame_equal(round_trip(layout, store, location, table), pl.DataFrame(pl.from_arrow(table)))
+        assert_frame_equal(round_trip(table_format, store, location, table), pl.DataFrame(pl.from_arrow(table)))
 
-    def test_pushes_filters_down(self, layout: Format, store: Store, location: Location) -> None:
+    def test_pushes_filters_down(self, table_format: Format, store: Store, location: Location) -> None:
         table = pa.table({"id": np.arange(10), "other": np.arange(10)})
-        written = layout.write(store, location, reader(table), WriteOptions())
-        frame = layout.scan(store, layout.inspect(store, location, written.snapshot).inspection)
+        written = table_format.write(store, location, reader(table), WriteOptions())
+        frame = table_format.scan(store, table_format.inspect(store, location, written.snapshot).inspection)
         plan = frame.filter(pl.col("id") == 3).select("id").explain()
         assert "PROJECT 1/2" in plan
         assert "SELECTION" in plan
 
-    def test_sniffs_its_own(self, layout: Format, store: Store, location: Location) -> None:
-        assert not layout.sniff(store, location)
-        layout.write(store, location, reader(pa.table({"id": [1]})), WriteOptions())
-        assert layout.sniff(store, location)
-        assert formats.sniff(store, location).name == layout.name
-        others = [formats.get(name) for name in names() if name != layout.name]
+    def test_sniffs_its_own(self, table_format: Format, store: Store, location: Location) -> None:
+        assert not table_format.sniff(store, location)
+        table_format.write(store, location, reader(pa.table({"id": [1]})), WriteOptions())
+        assert table_format.sniff(store, location)
+        assert formats.sniff(store, location).name == table_format.name
+        others = [formats.get(name) for name in names() if name != table_format.name]
         assert not any(other.sniff(store, location) for other in others)
 
-    def test_never_writes_over_a_table(self, layout: Format, store: Store, location: Location) -> None:
+    def test_never_writes_over_a_table(self, table_format: Format, store: Store, location: Location) -> None:
         table = pa.table({"id": [1]})
-        layout.write(store, location, reader(table), WriteOptions())
+        table_format.write(store, location, reader(table), WriteOptions())
         before = [(found.location, found.etag) for found in store.list(location)]
         with pytest.raises(Conflict):
-            layout.write(store, location, reader(table), WriteOptions())
+            table_format.write(store, location, reader(table), WriteOptions())
         assert [(found.location, found.etag) for found in store.list(location)] == before
 
-    def test_a_failed_write_leaves_nothing(self, layout: Format, store: Store, location: Location) -> None:
+    def test_a_failed_write_leaves_nothing(self, table_format: Format, store: Store, location: Location) -> None:
         schema = pa.schema([("id", pa.int64())])
 
         def batches() -> Iterator[pa.RecordBatch]:
             yield pa.record_batch({"id": np.arange(1000)})
             with pytest.raises((NotFound, Invalid)):
-                layout.inspect(store, location)
+                table_format.inspect(store, location)
             raise RuntimeError("the source broke")
 
         broken = pa.RecordBatchReader.from_batches(schema, batches())
         with pytest.raises(Exception, match="the source broke"):
-            layout.write(store, location, broken, WriteOptions(rows_per_file=100, rows_per_group=100))
+            table_format.write(store, location, broken, WriteOptions(bytes_per_file=1, rows_per_group=100))
         assert list(store.list(location)) == []
-        assert not layout.sniff(store, location)
+        assert not table_format.sniff(store, location)
 
-    def test_nothing_there(self, layout: Format, store: Store, location: Location) -> None:
+    def test_nothing_there(self, table_format: Format, store: Store, location: Location) -> None:
         with pytest.raises(NotFound):
-            layout.inspect(store, location)
+            table_format.inspect(store, location)
         store.write(location.joined("notes.txt"), b"hello")
-        assert not layout.sniff(store, location)
+        assert not table_format.sniff(store, location)
         with pytest.raises(NotFound):
-            layout.inspect(store, location)
+            table_format.inspect(store, location)
 
     def test_refuses_partitions_and_sorts_that_cannot_be(
-        self, layout: Format, store: Store, location: Location
+        self, table_format: Format, store: Store, location: Location
     ) -> None:
         table = pa.table({"id": [1], "x": [1.5], "text": [""], "list": [[1]]})
         for options in (
@@ -268,20 +268,20 @@ class TestFormat:
             WriteOptions(sort_by=("list",)),
         ):
             with pytest.raises(Invalid):
-                layout.write(store, location, reader(table), options)
+                table_format.write(store, location, reader(table), options)
             assert list(store.list(location)) == []
 
-    def test_fingerprint_names_the_content(self, layout: Format, store: Store, location: Location) -> None:
-        layout.write(store, location, reader(pa.table({"id": [1]})), WriteOptions())
-        first = layout.inspect(store, location).inspection
-        assert layout.inspect(store, location).inspection == first
+    def test_fingerprint_names_the_content(self, table_format: Format, store: Store, location: Location) -> None:
+        table_format.write(store, location, reader(pa.table({"id": [1]})), WriteOptions())
+        first = table_format.inspect(store, location).inspection
+        assert table_format.inspect(store, location).inspection == first
         other = Location(str(location) + "2")
-        layout.write(store, other, reader(pa.table({"id": [1, 2, 3]})), WriteOptions())
-        assert layout.inspect(store, other).inspection.fingerprint != first.fingerprint
+        table_format.write(store, other, reader(pa.table({"id": [1, 2, 3]})), WriteOptions())
+        assert table_format.inspect(store, other).inspection.fingerprint != first.fingerprint
 
-    def test_metadata_is_kept_with_the_data(self, layout: Format, store: Store, location: Location) -> None:
+    def test_metadata_is_kept_with_the_data(self, table_format: Format, store: Store, location: Location) -> None:
         import pyarrow.parquet as pq
 
-        layout.write(store, location, reader(pa.table({"id": [1]})), WriteOptions(metadata={"made by": "ä"}))
-        path = layout.inspect(store, location).manifest["path"][0].as_py()
+        table_format.write(store, location, reader(pa.table({"id": [1]})), WriteOptions(metadata={"made by": "ä"}))
+        path = table_format.inspect(store, location).manifest["path"][0].as_py()
         assert pq.read_metadata(location.joined(path).key).metadata[b"made by"] == "ä".encode()

@@ -118,7 +118,7 @@ class TestAStorage(StorageContract):
 
 class TestAFormat(FormatContract):
     @pytest.fixture
-    def layout(self, added: Added) -> formats.Format:
+    def table_format(self, added: Added) -> formats.Format:
         added("feature_registry/formats/spark")
         return formats.get("spark")
 
@@ -130,14 +130,14 @@ class TestAFormat(FormatContract):
     def store(self, location: Location, tmp_path: Path) -> Store:
         return open_store(location, Settings(home=tmp_path / "home"))
 
-    def test_sniffs_its_own(self, layout: formats.Format, store: Store, location: Location) -> None:
+    def test_sniffs_its_own(self, table_format: formats.Format, store: Store, location: Location) -> None:
         """Without `_SUCCESS` it is not Spark's; with it, it is Spark's rather than plain Parquet."""
         pl.DataFrame({"id": [1]}).write_parquet(Path(location.key) / "part-0.parquet", mkdir=True)
         assert formats.sniff(store, location).name == "parquet"
         store.write(location.joined("_SUCCESS"), b"")
         assert formats.sniff(store, location).name == "spark"
 
-    def test_a_table_of_it_is_registered_and_read(self, layout: formats.Format, tmp_path: Path) -> None:
+    def test_a_table_of_it_is_registered_and_read(self, table_format: formats.Format, tmp_path: Path) -> None:
         pl.DataFrame({"id": [1, 2]}).write_parquet(tmp_path / "made/part-0.parquet", mkdir=True)
         (tmp_path / "made/_SUCCESS").touch()
         registry = Registry(Settings(home=tmp_path / "home"))

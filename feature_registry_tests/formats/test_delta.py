@@ -14,7 +14,7 @@ from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from feature_registry.errors import Conflict, Invalid, NotFound
 from feature_registry.formats import Inspected, WriteOptions
-from feature_registry.formats.delta import Layout
+from feature_registry.formats.delta import TableFormat
 from feature_registry.location import Location
 from feature_registry.settings import Settings
 from feature_registry.storage import Store, open_store
@@ -31,7 +31,7 @@ def table(tmp_path: Path) -> Path:
 
 
 def inspected(store: Store, folder: Path, snapshot: str | None = None) -> Inspected:
-    return Layout().inspect(store, Location(folder), snapshot)
+    return TableFormat().inspect(store, Location(folder), snapshot)
 
 
 def commit(table: Path, number: int) -> Path:
@@ -44,22 +44,22 @@ def test_is_pinned_to_a_snapshot(store: Store, table: Path) -> None:
     first, last = inspected(store, table, "0").inspection, inspected(store, table).inspection
     assert (first.snapshot, first.rows, last.snapshot, last.rows) == ("0", 1, "2", 3)
     assert first.fingerprint != last.fingerprint
-    assert Layout().scan(store, first).collect()["id"].to_list() == [0]
-    assert sorted(Layout().scan(store, last).collect()["id"]) == [0, 1, 2]
+    assert TableFormat().scan(store, first).collect()["id"].to_list() == [0]
+    assert sorted(TableFormat().scan(store, last).collect()["id"]) == [0, 1, 2]
 
 
 def test_overwritten_rows_stay_readable(store: Store, table: Path) -> None:
     write_deltalake(table, pa.table({"id": [1]}))
     write_deltalake(table, pa.table({"id": [2]}), mode="overwrite")
-    assert Layout().scan(store, inspected(store, table, "0").inspection).collect()["id"].to_list() == [1]
-    assert Layout().scan(store, inspected(store, table).inspection).collect()["id"].to_list() == [2]
+    assert TableFormat().scan(store, inspected(store, table, "0").inspection).collect()["id"].to_list() == [1]
+    assert TableFormat().scan(store, inspected(store, table).inspection).collect()["id"].to_list() == [2]
 
 
 def test_evolved_schemas(store: Store, table: Path) -> None:
     write_deltalake(table, pa.table({"id": [1]}))
     write_deltalake(table, pa.table({"id": [2], "x": ["a"]}), mode="append", schema_mode="merge")
     found = inspected(store, table)
-    assert sorted(Layout().scan(store, found.inspection).collect().rows()) == [(1, None), (2, "a")]
+    assert sorted(TableFormat().scan(store, found.inspection).collect().rows()) == [(1, None), (2, "a")]
 
 
 @pytest.mark.parametrize("snapshot", ["3", "999999"])
@@ -141,7 +141,7 @@ def test_partitions(store: Store, table: Path) -> None:
     assert set(found.manifest["partition.text"].to_pylist()) == set(texts) - {""}  # to Delta an empty text is null
     for path in found.manifest["path"].to_pylist():
         assert Path(Location(table).joined(path).key).is_file()
-    frame = Layout().scan(store, found.inspection).collect()
+    frame = TableFormat().scan(store, found.inspection).collect()
     assert set(frame["text"]) == set(texts) - {""}
     assert dict(frame.schema) == {"text": pl.String, "day": pl.Date, "id": pl.Int64}
 
@@ -162,7 +162,7 @@ def test_partitions_that_folders_do_not_say(store: Store, table: Path) -> None:
     create_table_with_add_actions(str(table), Schema.from_arrow(schema), actions, partition_by=["p", "at"])
     found = inspected(store, table)
     assert found.inspection.rows is None
-    frame = Layout().scan(store, found.inspection).collect()
+    frame = TableFormat().scan(store, found.inspection).collect()
     assert frame.rows() == [(1, "x y", instant), (1, None, instant)]
 
 
@@ -173,7 +173,7 @@ def test_vectors_of_others_are_seen_as_they_are_stored(store: Store, table: Path
         "fixed_size_list<element: float>[2]",
         "list<element: int64>",
     ]
-    frame = Layout().scan(store, found.inspection).collect()
+    frame = TableFormat().scan(store, found.inspection).collect()
     assert dict(frame.schema) == {"v": pl.Array(pl.Float32, 2), "l": pl.List(pl.Int64)}
 
 
@@ -239,8 +239,8 @@ def test_a_folder_that_deltalake_would_mistake(store: Store, tmp_path: Path) -> 
     write_deltalake(tmp_path / "a b", pa.table({"id": [1]}))
     (tmp_path / "a%20b").mkdir()
     for act in (
-        lambda place: Layout().inspect(store, place),
-        lambda place: Layout().write(store, place, pa.table({"id": [1]}).to_reader(), WriteOptions()),
+        lambda place: TableFormat().inspect(store, place),
+        lambda place: TableFormat().write(store, place, pa.table({"id": [1]}).to_reader(), WriteOptions()),
     ):
         with pytest.raises(Invalid, match="percent"):
             act(Location(tmp_path / "a%20b"))
@@ -259,7 +259,7 @@ def test_values_that_do_not_fit_are_refused(store: Store, table: Path, values: p
     second = pa.record_batch({"id": pa.array(range(len(values))), "x": values})
     reader = pa.RecordBatchReader.from_batches(first.schema, [first, second])
     with pytest.raises(Invalid) as caught:
-        Layout().write(store, Location(table), reader, WriteOptions(rows_per_group=1))
+        TableFormat().write(store, Location(table), reader, WriteOptions(rows_per_group=1))
     assert caught.value.field == "x"
     assert shown is None or caught.value.value == shown
     assert list(store.list(Location(table))) == []
@@ -276,14 +276,14 @@ def test_values_that_do_not_fit_are_refused(store: Store, table: Path, values: p
 def test_types_that_delta_lacks_are_refused_by_name(store: Store, table: Path, kind: pa.DataType) -> None:
     empty = pa.schema([("id", pa.int64()), ("odd", kind)]).empty_table()
     with pytest.raises(Invalid) as caught:
-        Layout().write(store, Location(table), empty.to_reader(), WriteOptions())
+        TableFormat().write(store, Location(table), empty.to_reader(), WriteOptions())
     assert caught.value.value == "odd"
     assert list(store.list(Location(table))) == []
 
 
 def test_logical_types_are_said(store: Store, table: Path) -> None:
     data = pa.table({"u": pa.array([1], pa.uint64()), "i": [1], "at": pa.array([1000], pa.timestamp("ns", "UTC"))})
-    written = Layout().write(store, Location(table), data.to_reader(), WriteOptions())
+    written = TableFormat().write(store, Location(table), data.to_reader(), WriteOptions())
     assert written.snapshot == "0"
     assert written.logical_types == {"u": "uint64", "at": "timestamp[ns, tz=UTC]"}
 
@@ -300,7 +300,7 @@ def test_others_can_read_what_we_write(store: Store, table: Path) -> None:
         "part": ["p q", "r%s", None],
     }
     options = WriteOptions(partition_by=("part",), metadata={"made": "by us"})
-    Layout().write(store, Location(table), pa.table(columns).to_reader(), options)
+    TableFormat().write(store, Location(table), pa.table(columns).to_reader(), options)
     frame = pl.scan_delta(str(table)).collect()
     assert set(frame["part"]) == {"p q", "r%s", None}
     assert sorted(frame["id"].drop_nulls()) == [1, 2**60 + 1]
@@ -321,9 +321,9 @@ def test_of_two_writers_one_wins(store: Store, table: Path) -> None:
 
     reader = pa.RecordBatchReader.from_batches(other.schema, batches())
     with pytest.raises(Conflict):
-        Layout().write(store, Location(table), reader, WriteOptions())
+        TableFormat().write(store, Location(table), reader, WriteOptions())
     found = inspected(store, table)
-    assert Layout().scan(store, found.inspection).collect()["id"].to_list() == [7]
+    assert TableFormat().scan(store, found.inspection).collect()["id"].to_list() == [7]
     assert len([seen for seen in store.list(Location(table)) if seen.location.name.endswith(".parquet")]) == 1
 
 

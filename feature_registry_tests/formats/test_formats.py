@@ -1,5 +1,5 @@
 """The format contract over every format."""
 
-from feature_registry_tests.contracts.formats import TestFormat, layout, location, store
+from feature_registry_tests.contracts.formats import TestFormat, location, store, table_format
 
-__all__ = ["TestFormat", "layout", "location", "store"]
+__all__ = ["TestFormat", "location", "store", "table_format"]

@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from feature_registry.errors import Invalid, NotFound
 from feature_registry.formats import Inspected, WriteOptions
-from feature_registry.formats.parquet import Layout
+from feature_registry.formats.parquet import TableFormat
 from feature_registry.location import Location
 from feature_registry.settings import Settings
 from feature_registry.storage import Store, open_store
@@ -29,18 +29,18 @@ def put(path: Path, columns: dict[str, Any] | pa.Table, **options: Any) -> None:
 
 
 def inspected(store: Store, folder: Path) -> Inspected:
-    return Layout().inspect(store, Location(folder))
+    return TableFormat().inspect(store, Location(folder))
 
 
 def test_one_file_is_a_table(store: Store, tmp_path: Path) -> None:
     put(tmp_path / "year=1/some.data", {"id": [1, 2]})
     location = Location(tmp_path / "year=1/some.data")
-    assert Layout().sniff(store, location)
+    assert TableFormat().sniff(store, location)
     found = inspected(store, tmp_path / "year=1/some.data")
     assert found.manifest["path"].to_pylist() == [""]
     assert location.joined("") == location
     assert found.inspection.partition_columns == ()
-    assert Layout().scan(store, found.inspection).collect()["id"].to_list() == [1, 2]
+    assert TableFormat().scan(store, found.inspection).collect()["id"].to_list() == [1, 2]
 
 
 def test_hidden_and_other_files_are_no_part(store: Store, tmp_path: Path) -> None:
@@ -52,18 +52,18 @@ def test_hidden_and_other_files_are_no_part(store: Store, tmp_path: Path) -> Non
     (tmp_path / "t/_SUCCESS").touch()
     found = inspected(store, tmp_path / "t")
     assert found.manifest["path"].to_pylist() == ["a/b.parquet", "c.PQ"]
-    assert sorted(Layout().scan(store, found.inspection).collect()["id"]) == [1, 2]
+    assert sorted(TableFormat().scan(store, found.inspection).collect()["id"]) == [1, 2]
 
 
 def test_sniffs_by_content(store: Store, tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     (tmp_path / "t/x.parquet").write_bytes(b"no such thing")
-    assert not Layout().sniff(store, Location(tmp_path / "t"))
-    assert not Layout().sniff(store, Location(tmp_path / "t/x.parquet"))
+    assert not TableFormat().sniff(store, Location(tmp_path / "t"))
+    assert not TableFormat().sniff(store, Location(tmp_path / "t/x.parquet"))
     put(tmp_path / "d/x.parquet", {"id": [1]})
     (tmp_path / "d/_delta_log").mkdir()
     (tmp_path / "d/_delta_log/0.json").touch()
-    assert not Layout().sniff(store, Location(tmp_path / "d"))
+    assert not TableFormat().sniff(store, Location(tmp_path / "d"))
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"x" * 100 + b"PAR1"])
@@ -88,7 +88,10 @@ def test_columns_that_older_files_lack_are_null(store: Store, tmp_path: Path) ->
     put(tmp_path / "t/b.parquet", {"x": [5], "id": [2]})
     found = inspected(store, tmp_path / "t")
     assert [(field.name, field.type) for field in found.inspection.fields] == [("id", "int64"), ("x", "int64")]
-    assert Layout().scan(store, found.inspection).collect().to_dict(as_series=False) == {"id": [1, 2], "x": [None, 5]}
+    assert TableFormat().scan(store, found.inspection).collect().to_dict(as_series=False) == {
+        "id": [1, 2],
+        "x": [None, 5],
+    }
     assert found.manifest["nulls.x"].to_pylist() == [1, 0]
     assert found.manifest["min.x"].to_pylist() == [None, 5]
 
@@ -99,7 +102,7 @@ def test_encodings_of_strings_do_not_differ(store: Store, tmp_path: Path) -> Non
     put(tmp_path / "t/c.parquet", {"x": pa.array(["c"])})
     found = inspected(store, tmp_path / "t")
     assert found.inspection.fields[0].type == "string"
-    assert Layout().scan(store, found.inspection).collect()["x"].to_list() == ["a", "b", "c"]
+    assert TableFormat().scan(store, found.inspection).collect()["x"].to_list() == ["a", "b", "c"]
 
 
 def test_hive_folders_of_others(store: Store, tmp_path: Path) -> None:
@@ -112,7 +115,7 @@ def test_hive_folders_of_others(store: Store, tmp_path: Path) -> None:
     assert dict(zip(*texts, strict=True)) == {
         "a b": "1", "a/b": "-2", None: "3", "plain text": "4",
     }  # fmt: skip
-    frame = Layout().scan(store, found.inspection).collect()
+    frame = TableFormat().scan(store, found.inspection).collect()
     assert set(frame.select("p", "n").rows()) == {("a b", 1), ("a/b", -2), (None, 3), ("plain text", 4)}
 
 
@@ -122,7 +125,7 @@ def test_what_is_no_canonical_integer_stays_a_string(store: Store, tmp_path: Pat
     put(tmp_path / f"t/p={text}/x.parquet", {"id": [1]})
     found = inspected(store, tmp_path / "t")
     assert found.inspection.fields[1].type == "string"
-    assert set(Layout().scan(store, found.inspection).collect()["p"]) == {"1", text}
+    assert set(TableFormat().scan(store, found.inspection).collect()["p"]) == {"1", text}
 
 
 def test_partition_columns_that_files_hold_too(store: Store, tmp_path: Path) -> None:
@@ -130,7 +133,7 @@ def test_partition_columns_that_files_hold_too(store: Store, tmp_path: Path) -> 
     put(tmp_path / "t/p=2/x.parquet", {"p": [2], "id": [6]})
     found = inspected(store, tmp_path / "t")
     assert [field.name for field in found.inspection.fields] == ["id", "p"]
-    assert Layout().scan(store, found.inspection).collect().rows() == [(5, 1), (6, 2)]
+    assert TableFormat().scan(store, found.inspection).collect().rows() == [(5, 1), (6, 2)]
 
 
 def test_uneven_partitions_are_refused(store: Store, tmp_path: Path) -> None:
@@ -197,7 +200,7 @@ def test_fingerprint_follows_every_file(store: Store, tmp_path: Path) -> None:
 def test_snapshots_are_refused(store: Store, tmp_path: Path) -> None:
     put(tmp_path / "t/a.parquet", {"id": [1]})
     with pytest.raises(Invalid):
-        Layout().inspect(store, Location(tmp_path / "t"), "3")
+        TableFormat().inspect(store, Location(tmp_path / "t"), "3")
 
 
 def test_a_dead_writers_folder_is_refused(store: Store, tmp_path: Path) -> None:
@@ -212,16 +215,16 @@ def test_many_partitions_share_the_memory(store: Store, tmp_path: Path, monkeypa
     table = pa.table({"part": list(range(40)) * 5, "id": list(range(200))})
     reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=17))
     location = Location(tmp_path / "t")
-    Layout().write(store, location, reader, WriteOptions(partition_by=("part",)))
-    found = Layout().inspect(store, location)
+    TableFormat().write(store, location, reader, WriteOptions(partition_by=("part",)))
+    found = TableFormat().inspect(store, location)
     assert sorted(found.manifest["partition.part"].to_pylist()) == sorted(map(str, range(40)))  # a file each
-    frame = Layout().scan(store, found.inspection).collect()
+    frame = TableFormat().scan(store, found.inspection).collect()
     assert_frame_equal(frame.select("part", "id"), pl.DataFrame(pl.from_arrow(table)), check_row_order=False)
 
 
 def test_files_are_zstd(store: Store, tmp_path: Path) -> None:
     table = pa.table({"id": [1], "text": ["a"]})
-    Layout().write(store, Location(tmp_path / "t"), table.to_reader(), WriteOptions())
+    TableFormat().write(store, Location(tmp_path / "t"), table.to_reader(), WriteOptions())
     group = pq.read_metadata(tmp_path / "t/part-00000.parquet").row_group(0)
     assert [group.column(i).compression for i in range(2)] == ["ZSTD", "ZSTD"]
     assert group.column(0).statistics.has_min_max
@@ -230,7 +233,7 @@ def test_files_are_zstd(store: Store, tmp_path: Path) -> None:
 def test_types_that_parquet_lacks_are_refused_by_name(store: Store, tmp_path: Path) -> None:
     odd = pa.schema([("id", pa.int64()), ("odd", pa.month_day_nano_interval())]).empty_table()
     with pytest.raises(Invalid) as caught:
-        Layout().write(store, Location(tmp_path / "t"), odd.to_reader(), WriteOptions())
+        TableFormat().write(store, Location(tmp_path / "t"), odd.to_reader(), WriteOptions())
     assert caught.value.value == "odd"
     assert list(store.list(Location(tmp_path / "t"))) == []
 

@@ -114,8 +114,8 @@ def _watch(teller: Teller) -> None:
 
         setattr(owner, name, told)
 
-    phase(parquet.Layout, "write", "write")
-    phase(delta.Layout, "write", "write")
+    phase(parquet.TableFormat, "write", "write")
+    phase(delta.TableFormat, "write", "write")
     phase(registering, "inspect", "register")
     phase(events, "record_all", "event")
     phase(checks, "evaluate", "check")
@@ -142,7 +142,8 @@ def _asset(job: Job) -> dg.AssetsDefinition:
         description="Made by a process that is killed.",
         key=["id"],
         format=job.kind,
-        rows_per_file=ROWS // FILES,
+        bytes_per_file=1,
+        rows_per_group=ROWS // FILES,
     )
     def table() -> pl.LazyFrame:
         return frame(job.number).lazy()
