@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     dump_via: Literal["database", "exporter"] = Field(
         "database", description="how tables are dumped: out of CAVE's database, or by CAVE's own exporter"
     )
+    cave_exports: str | None = Field(
+        None, description="location below which CAVE's exporter writes, such as gs://bucket/deltalake_exports"
+    )
     dump_expiring: bool = Field(False, description="whether versions are dumped that CAVE will drop, too")
     dump_invalid: bool = Field(False, description="whether rows are dumped that CAVE says are not valid, too")
     dump_tables: tuple[str, ...] = Field(("*",), description="patterns of the tables that are dumped, such as synapse*")
