@@ -24,6 +24,7 @@ from benchmarks.servers import running
 from feature_registry.catalog import events
 from feature_registry.catalog.changes import chunks
 from feature_registry.client.http import HttpService
+from feature_registry.formats import Inspected
 from feature_registry.formats._manifests import encoded
 from feature_registry.location import Location
 from feature_registry.model import (
@@ -129,7 +130,7 @@ def fill(registry: Registry, described: Iterable[FeatureTable]) -> None:
                 news.append(events.new("described", **about, name=table.name, details=details))
                 for mat_version in range(1, MAT_VERSIONS + 1):
                     seen, manifest = inspection(table, mat_version)
-                    made, files = version(table, mat_version, seen), manifests.encode(manifest)
+                    made, files = version(table, mat_version, seen), manifests.encoded(Inspected(seen, manifest))
                     news.append(registering.new_version(connection, made, manifests.schema_id(seen), files))
                     news.append(events.new("published", **about, name=table.name, version_id=made.id))
             events.record_all(connection, news)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
@@ -33,6 +34,7 @@ from feature_registry.model import (
     TableVersion,
 )
 
+ManifestPart = Literal["files", "groups"]
 # A table version belongs to its datastack's materialization version, which need not be recorded.
 MATERIALIZED = sa.and_(
     mat_versions.c.datastack == feature_tables.c.datastack, mat_versions.c.mat_version == versions.c.mat_version
@@ -266,18 +268,24 @@ def keep_schema(connection: sa.Connection, schema_id: str, fields: list[Any], ar
         connection.execute(dialect.insert(schemas).on_conflict_do_nothing(), row)
 
 
-def keep_manifest(connection: sa.Connection, version_id: str, content: bytes) -> None:
-    connection.execute(sa.insert(manifests), {"version_id": version_id, "content": content})
+def keep_manifests(connection: sa.Connection, version_id: str, contents: Mapping[ManifestPart, bytes]) -> None:
+    rows = [{"version_id": version_id, "part": part, "content": content} for part, content in contents.items()]
+    connection.execute(sa.insert(manifests), rows)
 
 
 def replace_manifest(connection: sa.Connection, version_id: str, content: bytes) -> None:
-    connection.execute(sa.update(manifests).where(manifests.c.version_id == version_id).values(content=content))
+    """That of the files."""
+    connection.execute(sa.update(manifests).where(_manifest_of(version_id, "files")).values(content=content))
 
 
-def manifest(connection: sa.Connection, version_id: str) -> bytes | None:
-    chosen = sa.select(manifests.c.content).where(manifests.c.version_id == version_id)
+def manifest(connection: sa.Connection, version_id: str, part: ManifestPart = "files") -> bytes | None:
+    chosen = sa.select(manifests.c.content).where(_manifest_of(version_id, part))
     content: bytes | None = connection.execute(chosen).scalar()
     return content
+
+
+def _manifest_of(version_id: str, part: ManifestPart) -> sa.ColumnElement[bool]:
+    return sa.and_(manifests.c.version_id == version_id, manifests.c.part == part)
 
 
 def by_ids(connection: sa.Connection, ids: list[str], columns: bool) -> tuple[Entry, ...]:

@@ -170,6 +170,8 @@ manifests = Table(
     "manifests",
     metadata,
     Column("version_id", String, primary_key=True),
+    # files: a row a data file; groups: a row a row group, of versions with several layouts.
+    Column("part", String, primary_key=True),
     Column("content", LargeBinary, nullable=False),
 )
 

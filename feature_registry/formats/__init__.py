@@ -33,10 +33,16 @@ class Inspected:
     that have statistics, `min.NAME`, `max.NAME` (of a type that compares as the column does) and `nulls.NAME` (int64).
     A null statistic says nothing. A format that lists its files anyway adds `etag` (string or null: the store's).
     A partition column has `partition.NAME` (string as in the path's `NAME=value`, null for null).
+
+    Of a table with several layouts: the files of all of them, their paths below the location of the whole, and the
+    column `layout` (string). `groups` has a row a row group: `file` (int64: the row number of its file in the
+    manifest), `size` (int64: compressed bytes), `rows`, and statistics of the columns by which the layouts sort. A
+    format itself gives none of both.
     """
 
     inspection: Inspection
     manifest: pa.Table
+    groups: pa.Table | None = None
 
 
 @dataclass(frozen=True, slots=True)

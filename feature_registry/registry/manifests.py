@@ -5,8 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from feature_registry.catalog import entries
+from feature_registry.formats import Inspected
 from feature_registry.model import Inspection
 
 
@@ -23,6 +28,20 @@ def encode(manifest: pa.Table) -> bytes:
 def decode(content: bytes) -> pa.Table:
     size = int.from_bytes(content[:8], "little")
     return pa.ipc.open_stream(pa.decompress(content[8:], decompressed_size=size, codec="zstd")).read_all()
+
+
+def encoded(inspected: Inspected) -> dict[entries.ManifestPart, bytes]:
+    """Each manifest of what was inspected, as the catalog keeps it."""
+    files: dict[entries.ManifestPart, bytes] = {"files": encode(inspected.manifest)}
+    return files if inspected.groups is None else {**files, "groups": encode(inspected.groups)}
+
+
+def of_layout(manifest: pa.Table, inspection: Inspection, name: str) -> tuple[npt.NDArray[np.int64], pa.Table]:
+    """The row numbers of a layout's files, ascending, and those rows; of the partition columns, only the layout's."""
+    numbers = np.flatnonzero(pc.equal(manifest["layout"], name))
+    kept = {f"partition.{column}" for column in inspection.of_layout(name).partition_columns}
+    others = [column for column in manifest.column_names if column.startswith("partition.") and column not in kept]
+    return numbers, manifest.drop_columns(others).take(pa.array(numbers))
 
 
 def schema_id(inspection: Inspection) -> str:

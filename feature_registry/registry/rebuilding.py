@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from feature_registry.catalog import Connection, entries, events
 from feature_registry.errors import Invalid
 from feature_registry.model import (
@@ -94,13 +92,13 @@ def _take_over(
         known = _known(connection, version)
         if known is not None and entries.manifest(connection, known.version.id) is not None:
             return known, False
-    manifest, why_not = _manifest(registry, version)
+    files, why_not = _manifests(registry, version)
     with registry.database.write() as connection:
         known = _known(connection, version)
         if known is None:
-            _restore(registry, connection, table, _with_check(version, why_not), manifest, ours)
-        elif manifest is not None:
-            registering.supply_manifest(registry, connection, known.version, manifests.encode(manifest))
+            _restore(registry, connection, table, _with_check(version, why_not), files, ours)
+        elif files:
+            registering.supply_manifest(registry, connection, known.version, files)
         return registry.entry(connection, version.id if known is None else known.version.id), known is None
 
 
@@ -109,7 +107,7 @@ def _restore(  # noqa: PLR0917
     connection: Connection,
     table: FeatureTable,
     version: TableVersion,
-    manifest: pa.Table | None,
+    files: registering.Manifests,
     ours: frozenset[str],
 ) -> None:
     about, status = events.about(version, registry.person.name), version.status
@@ -119,7 +117,7 @@ def _restore(  # noqa: PLR0917
         version = _with_check(version, CheckResult(name="revision", outcome="warned", message=message))
         version = version.model_copy(update={"revision": number})
     _describe(registry, connection, table, version)
-    files, schema_id = None if manifest is None else manifests.encode(manifest), manifests.schema_id(version.inspection)
+    schema_id = manifests.schema_id(version.inspection)
     news = [registering.new_version(connection, version, schema_id, files, restored_by=registry.person.name)]
     if status != "draft":
         news.append(events.new("published", **about))
@@ -161,8 +159,8 @@ def _describe(registry: Registry, connection: Connection, table: FeatureTable, v
     events.record(connection, "described", **events.about(table, registry.person.name), details=changes)
 
 
-def _manifest(registry: Registry, version: TableVersion) -> tuple[pa.Table | None, CheckResult | None]:
-    """The manifest of what is in the storage, or a check that says why there is none."""
+def _manifests(registry: Registry, version: TableVersion) -> tuple[registering.Manifests, CheckResult | None]:
+    """The manifests of what is in the storage, or a check that says why there are none."""
     said = version.inspection
     try:
         seen = registering.inspect_again(registry, said, said.location)
@@ -170,9 +168,9 @@ def _manifest(registry: Registry, version: TableVersion) -> tuple[pa.Table | Non
         message = f"could not be inspected when the catalog was rebuilt: {wrong}"
     else:
         if _agree(said, seen.inspection):
-            return seen.manifest, None
+            return manifests.encoded(seen), None
         message = "the files are not those that were registered"
-    return None, CheckResult(name="manifest", outcome="failed", blocking=True, message=f"{message}; register it again")
+    return {}, CheckResult(name="manifest", outcome="failed", blocking=True, message=f"{message}; register it again")
 
 
 def _agree(said: Inspection, seen: Inspection) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 # More files than this are not hashed one by one: reading them all would cost more than it protects.
 MOST_FILES_HASHED = 1_000
+Manifests = Mapping[entries.ManifestPart, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def write(registry: Registry, registration: Registration, inspected: Inspected) 
     """The transaction keeps every other writer out, so what can be done before and after it is."""
     if registry.settings.managed_root.holds(registration.location):
         registry.store(registration.location).settle(registration.location)  # its entry must not outlive the table
-    files, schema_id = manifests.encode(inspected.manifest), manifests.schema_id(inspected.inspection)
+    files, schema_id = manifests.encoded(inspected), manifests.schema_id(inspected.inspection)
     with registry.database.read() as connection:
         known = entries.has_datastack(connection, registration.datastack)
     about = f"{registration.datastack}/{registration.name}" if known else None  # two would record a new datastack
@@ -234,14 +235,14 @@ def _check_lineage(registry: Registry, connection: Connection, version: TableVer
 
 
 def new_version(
-    connection: Connection, version: TableVersion, schema_id: str, files: bytes | None, **details: Any
+    connection: Connection, version: TableVersion, schema_id: str, files: Manifests, **details: Any
 ) -> events.Row:
-    """The event of a version, whose schema is kept, and its manifest where its files were seen."""
+    """The event of a version, whose schema is kept, and its manifests where its files were seen."""
     inspection = version.inspection
     fields = to_jsonable_python(inspection.fields)
     entries.keep_schema(connection, schema_id, fields, inspection.arrow_schema)
-    if files is not None:
-        entries.keep_manifest(connection, version.id, files)
+    if files:
+        entries.keep_manifests(connection, version.id, files)
     body = version.model_dump(
         mode="json", exclude={"status": True, "checks": True, "inspection": {"fields", "arrow_schema"}}
     )
@@ -258,10 +259,10 @@ def new_version(
     )
 
 
-def supply_manifest(registry: Registry, connection: Connection, version: TableVersion, files: bytes) -> None:
+def supply_manifest(registry: Registry, connection: Connection, version: TableVersion, files: Manifests) -> None:
     """For a version whose files were not found when the catalog was rebuilt."""
     if entries.manifest(connection, version.id) is None:
-        entries.keep_manifest(connection, version.id, files)
+        entries.keep_manifests(connection, version.id, files)
         found = CheckResult(name="manifest", outcome="passed", blocking=True, message="the files were found again")
         events.record(connection, "checked", **events.about(version, registry.person.name), details={"checks": [found]})
 

@@ -124,6 +124,7 @@ def _aside() -> None:
     op.create_table(
         "manifests",
         sa.Column("version_id", sa.String, primary_key=True),
+        sa.Column("part", sa.String, primary_key=True),
         sa.Column("content", sa.LargeBinary, nullable=False),
     )
     op.create_table(
