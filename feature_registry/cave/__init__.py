@@ -11,6 +11,9 @@ import pyarrow as pa
 from feature_registry.errors import Invalid
 from feature_registry.model import Datastack, MaterializationVersion, Resolution
 
+BOOKKEEPING = frozenset({"created", "deleted", "superceded_id"})
+"""Columns of annotations that are not dumped: they say nothing in a frozen version."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceTable:

@@ -1,5 +1,5 @@
-"""Old dumps: `{table}.csv.gz` without a header, as PostgreSQL writes it, and beside it `{table}_header.csv`, which has a
-line a column with its name and its SQL type as `information_schema` spells it: `pre_pt_position,USER-DEFINED`.
+"""Old dumps: `{table}.csv.gz` without a header, as PostgreSQL writes it, and beside it `{table}_header.csv`, a line a
+column with its name and its SQL type as `information_schema` spells it: `pre_pt_position,USER-DEFINED`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from feature_registry.cave import BOOKKEEPING
 from feature_registry.cave.geometry import AXES, voxels
 from feature_registry.errors import Invalid
 
@@ -24,7 +25,7 @@ TYPES = {
     "smallint": pa.int16(),
     "real": pa.float32(),
     "double precision": pa.float64(),
-    "numeric": pa.decimal128(38, 9),
+    "numeric": pa.string(),  # its digits are not said
     "boolean": pa.bool_(),
     "text": pa.string(),
     "varchar": pa.string(),
@@ -34,7 +35,6 @@ TYPES = {
     "timestamp without time zone": pa.timestamp("us"),
     "timestamp with time zone": pa.timestamp("us", "UTC"),
 }
-DROPPED = frozenset({"created", "deleted", "superceded_id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class CsvRows:
 
     @property
     def _schema(self) -> pa.Schema:
-        return pa.schema([(name, kind) for name, kind in self._header.types.items() if name not in DROPPED])
+        return pa.schema([(name, kind) for name, kind in self._header.types.items() if name not in BOOKKEEPING])
 
     def _opened(self, stream: pa.NativeFile) -> arrow_csv.CSVStreamingReader | None:
         types = self._header.types
@@ -85,7 +85,7 @@ class CsvRows:
                 stream,
                 # Of several threads, none knows the number of its row.
                 arrow_csv.ReadOptions(column_names=list(types), block_size=16 << 20, use_threads=False),
-                arrow_csv.ParseOptions(newlines_in_values=pa.string() in types.values()),
+                arrow_csv.ParseOptions(newlines_in_values=pa.string() in types.values(), ignore_empty_lines=False),
                 arrow_csv.ConvertOptions(
                     column_types=types,
                     include_columns=self._schema.names,
@@ -116,10 +116,13 @@ class CsvRows:
     def _batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """With points as voxels, and without rows that CAVE says are not valid."""
         if "valid" in batch.schema.names and not self._invalid:
-            batch = batch.filter(pc.fill_null(batch["valid"], True))
+            batch = batch.filter(batch["valid"]).drop_columns(["valid"])
         columns: dict[str, pa.Array] = {}
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            columns |= self._decoded(name, batch) if name in self._header.points else {name: column}
+            if name in self._header.points:
+                columns |= self._decoded(name, batch)
+            else:  # CAVE's naive instants are UTC
+                columns[name] = pc.assume_timezone(column, "UTC") if column.type == pa.timestamp("us") else column
         return pa.RecordBatch.from_pydict(columns)
 
     def _decoded(self, name: str, batch: pa.RecordBatch) -> dict[str, pa.Array]:
