@@ -80,6 +80,13 @@ class Product:
     version: TableVersion | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What a feature function returns where there is no table to make, and that is no failure."""
+
+    reason: str
+
+
 def declare(
     datastack: str,
     name: str,

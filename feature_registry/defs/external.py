@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -13,7 +12,7 @@ import httpx
 
 from feature_registry.defs import metadata
 from feature_registry.defs.partitions import asset_key, dep, mat_versions
-from feature_registry.defs.resources import opened
+from feature_registry.defs.resources import catalog
 from feature_registry.errors import RegistryError
 from feature_registry.model import Entry, Search
 from feature_registry.settings import Settings
@@ -34,9 +33,6 @@ Edges = dict[dg.AssetKey, set[dg.AssetKey]]
 
 def specs(settings: Settings, assets: Iterable[Any]) -> list[dg.AssetSpec]:
     """None where there is no catalog yet, or where it cannot be read: Dagster must load what it can."""
-    sqlite = settings.database_url.partition("sqlite:///")[2]
-    if sqlite and not Path(sqlite).exists():
-        return []
     edges: Edges = {}
     for asset in assets:
         for spec in asset.specs if isinstance(asset, dg.AssetsDefinition) else [asset]:
@@ -54,9 +50,10 @@ def specs(settings: Settings, assets: Iterable[Any]) -> list[dg.AssetSpec]:
 
 def _published(settings: Settings) -> Iterator[Entry]:
     """One version of each table: the latest."""
+    registry = catalog(settings)
     after: str | None = None
-    while True:
-        page = opened(settings).search(Search(columns=True, limit=PAGE, after=after))
+    while registry is not None:
+        page = registry.search(Search(columns=True, limit=PAGE, after=after))
         yield from (entry for entry in page.entries if entry.version.status != "draft")
         after = page.next
         if after is None:

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from feature_registry.defs import checks, metadata
-from feature_registry.defs.declaration import Declaration, Product, code_hash, declare
+from feature_registry.defs.declaration import Declaration, Product, Skipped, code_hash, declare
 from feature_registry.defs.io_manager import OUTPUT
 from feature_registry.defs.partitions import asset_key, dep, mat_version_of, mat_versions, partition_of
 from feature_registry.defs.resources import FeatureRegistryResource
@@ -27,7 +27,7 @@ REGISTRY = "feature_registry"  # keys of the resources
 IO_MANAGER = "feature_table_io_manager"
 
 Function = Callable[..., Any]
-Dep = str | dg.AssetKey | dg.AssetsDefinition | dg.AssetSpec
+Dep = str | dg.AssetKey | dg.AssetsDefinition | dg.AssetSpec | dg.AssetDep
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,9 @@ def _op(declaration: Declaration, function: Function, parameters: Parameters) ->
                 step = Step(declaration.datastack, mat_version, context.run.run_id)
                 versions = {name: step.find(registry, source) for name, source in parameters.upstream.items()}
                 value = function(**_arguments(context, parameters, given, versions))
+                if isinstance(value, Skipped):
+                    context.log.warning(value.reason)
+                    return
                 stack.callback(close, value)
                 product = Product(declaration, value, tuple(str(version.ref) for version in versions.values()))
                 yield dg.Output(product, OUTPUT)  # the I/O manager has run when this returns
@@ -239,7 +242,11 @@ def _deps(declaration: Declaration, parameters: Parameters, deps: Iterable[Dep])
     own = declaration.datastack
     inputs = [source.asset_key for source in parameters.upstream.values()]
     parents = [asset_key(own, target.rpartition(".")[0]) for target in declaration.table.references.values()]
+    mapped = {each.asset_key: each for each in deps if isinstance(each, dg.AssetDep)}
     named = [
-        Source.parse(each, own).asset_key if isinstance(each, str) else dg.AssetDep(each).asset_key for each in deps
+        Source.parse(each, own).asset_key if isinstance(each, str) else dg.AssetDep(each).asset_key
+        for each in deps
+        if not isinstance(each, dg.AssetDep)
     ]
-    return [dep(key, own) for key in dict.fromkeys([*inputs, *named, *parents]) if key != declaration.asset_key]
+    keys = dict.fromkeys([*inputs, *mapped, *named, *parents])
+    return [mapped.get(key) or dep(key, own) for key in keys if key != declaration.asset_key]

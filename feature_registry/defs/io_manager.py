@@ -43,7 +43,8 @@ class FeatureTableIOManager(dg.ConfigurableIOManager):
         product = obj if isinstance(obj, Product) else replace(_undeclared(context), value=obj)
         mat_version = mat_version_of(context.partition_key) if product.declaration.versioned else None
         loaded = self._loaded.pop((context.run_id, context.step_key), {})
-        product.derived_from = tuple(sorted({*product.derived_from, *loaded.values()}))
+        said = product.value.derived_from if isinstance(product.value, Written) else ()
+        product.derived_from = tuple(sorted({*product.derived_from, *loaded.values(), *said}))
         try:
             written = _write(registry, product, mat_version, context.run_id)
             report = _register(registry, _registration(product, mat_version, context.run_id, written), product.value)
@@ -83,12 +84,18 @@ def _write(registry: Registry, product: Product, mat_version: int | None, run_id
     """
     declaration, value = product.declaration, product.value
     if isinstance(value, Written):
-        return {"location": value.location, "format": value.format, "snapshot": value.snapshot}
+        where = {"location": value.location, "format": value.format, "snapshot": value.snapshot}
+        return where | {"layouts": value.layouts} | metadata_of(value)
     reader = stream(value, declaration.name)
     found = metadata_of(value)
     home = free_home(registry, declaration.datastack, declaration.name, mat_version, run_id)
     sort_by = declaration.layouts[0].sort_by if declaration.layouts else ()
-    options = WriteOptions(declaration.partition_by, sort_by, declaration.bytes_per_file, declaration.rows_per_group)
+    options = WriteOptions(
+        declaration.partition_by,
+        sort_by,
+        bytes_per_file=declaration.bytes_per_file,
+        rows_per_group=declaration.rows_per_group,
+    )
     try:
         written = formats.get(declaration.format).write(registry.store(home), home, reader, options)
     except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 def opened(settings: Settings) -> Registry:
     """Opening migrates the catalog, so a process does it once."""
     return Registry(settings)
+
+
+def catalog(settings: Settings) -> Registry | None:
+    """The registry as it is while definitions are loaded; None: there is no catalog yet, and none is made."""
+    sqlite = settings.database_url.partition("sqlite:///")[2]
+    return None if sqlite and not Path(sqlite).exists() else opened(settings)
 
 
 class FeatureRegistryResource(dg.ConfigurableResource[Any]):

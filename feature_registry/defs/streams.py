@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from feature_registry.errors import Invalid
-from feature_registry.model import Metadata
+from feature_registry.model import Metadata, Written
 
 ACCEPTED = (
     "polars.LazyFrame, polars.DataFrame, pyarrow.Table, pyarrow.RecordBatchReader or what has one as its `reader`, a "
@@ -48,7 +48,7 @@ def is_rows(value: Any) -> bool:
 
 def metadata_of(value: Any) -> dict[str, Any]:
     """The fields of `Metadata` that were found out while the table was made, in an attribute `metadata`."""
-    said = getattr(value, "metadata", None) if is_rows(value) else None
+    said = getattr(value, "metadata", None) if is_rows(value) or isinstance(value, Written) else None
     if said:
         Metadata.checked(said)
     return dict(said or {})
