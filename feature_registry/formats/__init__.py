@@ -10,7 +10,7 @@ import base64
 import importlib
 import pkgutil
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pyarrow as pa
 
@@ -47,12 +47,13 @@ class Inspected:
 
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
-    """How a table is laid out. `sort_by` sorts within the table, files then hold disjoint ranges."""
+    """How a table is laid out. Sorted by `sort_by`, files hold disjoint ranges; with the curve, disjoint places."""
 
     partition_by: tuple[str, ...] = ()
     sort_by: tuple[str, ...] = ()
-    bytes_per_file: int = 64_000_000
-    rows_per_group: int = 131_072
+    curve: Literal["morton"] | None = None  # through the columns of `sort_by`
+    bytes_per_file: int = 64_000_000  # about: a file ends with the row group that fills it
+    rows_per_group: int = 65_536
     metadata: dict[str, str] = field(default_factory=dict)
 
 

@@ -1,155 +1,193 @@
-"""Sorts a stream of Arrow batches in bounded memory.
+"""Sorts a stream of Arrow batches in bounded memory, by DuckDB, which spills to disk what does not fit.
 
-A stream that does not fit in memory is cut into sorted runs on disk; sampled keys then divide it into ranges that do,
-and the rows of one range after the other are fetched from all runs and sorted. Equal keys keep their order. Nulls come
-last, NaN before them.
+Equal keys keep their order, nulls come last, NaN before them. What is sorted twice is the same twice.
 """
 
 from __future__ import annotations
 
-import bisect
-import math
 import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
+import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_registry.errors import Invalid
+from feature_registry.errors import Invalid, Unavailable
 
-MEMORY = 256 << 20
-"""Bytes of Arrow data that are sorted at once; the peak is about three times as much."""
-SAMPLES = 1_000
-"""Sampled rows a run."""
-Row = tuple[tuple[int, Any], ...]
-RUN, ROW = "\0run", "\0row"  # they make every key unique, so that no range is larger than another for its equal keys
+MEMORY = "500MB"
+"""What DuckDB may hold; the rest waits on disk. The peak is about 1 GB more; more memory makes it no faster."""
+ROWS_PER_BATCH = 65_536
+
+Codes = npt.NDArray[np.uint64]
 
 
 def sorted_batches(
-    reader: pa.RecordBatchReader, keys: tuple[str, ...], memory: int | None = None
+    reader: pa.RecordBatchReader, keys: Sequence[str], axes: Sequence[str] = (), memory: str = MEMORY
 ) -> pa.RecordBatchReader:
-    """The rows ordered by the key columns, ascending. Raises `Invalid` for keys that cannot be ordered."""
+    """The rows ordered by the key columns, ascending, then along a Morton curve through the axes.
+
+    Raises `Invalid` for columns that cannot be ordered, and for those that DuckDB cannot hold.
+    """
     schema = reader.schema
-    for key in keys:
-        if schema.get_field_index(key) < 0:
-            raise Invalid("is no column", field="sort_by", value=key, expected=schema.names)
-        if pa.types.is_nested(schema.field(key).type):
-            raise Invalid(f"is of type {schema.field(key).type}", field="sort_by", value=key, expected="a plain column")
-    return pa.RecordBatchReader.from_batches(schema, _sorted(reader, keys, memory or MEMORY))
+    for name in (*keys, *axes):
+        if schema.get_field_index(name) < 0:
+            raise Invalid("is no column", field="sort_by", value=name, expected=schema.names)
+        kind = schema.field(name).type
+        if pa.types.is_nested(kind) or (name in axes and not pa.types.is_integer(kind)):
+            expected = "integers" if name in axes else "a plain column"
+            raise Invalid(f"is of type {kind}", field="sort_by", value=name, expected=expected)
+    held = [_held(each.name, each.type) for each in schema]
+    return pa.RecordBatchReader.from_batches(schema, _sorted(reader, held, keys, axes, memory))
 
 
-def _sorted(reader: pa.RecordBatchReader, keys: tuple[str, ...], memory: int) -> Iterator[pa.RecordBatch]:
-    runs = _runs(reader, memory)
-    first = next(runs, reader.schema.empty_table())
-    second = next(runs, None)
-    if second is None:
-        yield from _ordered(first, keys).to_batches(max_chunksize=1 << 16)
-        return
-    with tempfile.TemporaryDirectory(prefix="feature-registry-sort-") as folder:
-        spilled = Spilled(Path(folder), keys)
-        for run in (first, second):
-            spilled.add(run)
-        del first, second
-        for run in runs:
-            spilled.add(run)
-        for part in spilled.parts(memory):
-            yield from _ordered(part, keys).to_batches(max_chunksize=1 << 16)
-
-
-def _runs(reader: pa.RecordBatchReader, memory: int) -> Iterator[pa.Table]:
-    pending: list[pa.RecordBatch] = []
-    size = 0
-    for batch in reader:
-        pending.append(batch)
-        size += batch.nbytes
-        if size >= memory:
-            yield pa.Table.from_batches(pending)
-            pending, size = [], 0
-    if pending:
-        yield pa.Table.from_batches(pending)
-
-
-def _ordered(table: pa.Table, keys: tuple[str, ...]) -> pa.Table:
-    if not len(table):
-        return table
-    order = pc.sort_indices(_plain(table.select(list(keys))), sort_keys=[(key, "ascending") for key in keys])
-    return table.combine_chunks().take(order)  # of many chunks, taking is four times slower
-
-
-def _plain(keys: pa.Table) -> pa.Table:
-    """Dictionaries are ordered by their values, not by their codes; instants compare as integers in Python, too."""
-    for index, field in enumerate(keys.schema):
-        column = keys.column(index)
-        if pa.types.is_dictionary(field.type):
-            keys = keys.set_column(index, field.name, column.cast(field.type.value_type))
-        elif pa.types.is_timestamp(field.type) or pa.types.is_duration(field.type):
-            keys = keys.set_column(index, field.name, column.cast(pa.int64()))
-    return keys
-
-
-def _comparable(value: Any) -> tuple[int, Any]:
-    """In the order of `sort_indices`: values, NaN, null."""
-    if value is None:
-        return 2, 0
-    return (1, 0) if isinstance(value, float) and math.isnan(value) else (0, value)
-
-
-class Spilled:
-    """Sorted runs on disk, and a sample of their keys."""
-
-    def __init__(self, folder: Path, keys: tuple[str, ...]) -> None:
-        self._folder = folder
-        self._keys = keys
-        self._unique = (*keys, RUN, ROW)
-        self._samples: list[pa.Table] = []
-        self._bytes = 0
-
-    def add(self, run: pa.Table) -> None:
-        ordered = _ordered(run, self._keys)
-        number = len(self._samples)
-        with pa.OSFile(str(self._path(number)), "wb") as sink, pa.ipc.new_file(sink, ordered.schema) as writer:
-            writer.write_table(ordered, max_chunksize=1 << 16)
-        keys = self._numbered(ordered, number)
-        step = max(len(run) // SAMPLES, 1)
-        self._samples.append(keys.take(pa.array(np.arange(0, len(run), step))))
-        self._bytes += run.nbytes
-
-    def parts(self, memory: int) -> Iterator[pa.Table]:
-        """Tables of about `memory` bytes; every row of one sorts before every row of the next."""
-        boundaries = self._boundaries(-(-self._bytes // memory))
-        sources = [pa.memory_map(str(self._path(number))) for number in range(len(self._samples))]
+def _sorted(
+    reader: pa.RecordBatchReader, held: list[pa.DataType], keys: Sequence[str], axes: Sequence[str], memory: str
+) -> Iterator[pa.RecordBatch]:
+    schema = reader.schema
+    # Numbers instead of names, since DuckDB does not tell `a` from `A`.
+    columns = [pa.field(f"c{number}", kind) for number, kind in enumerate(held)]
+    extra = [pa.field(name, pa.uint64()) for name in (("high", "low", "row") if axes else ("row",))]
+    failures: list[BaseException] = []
+    source = pa.RecordBatchReader.from_batches(  # noqa: F841  DuckDB finds it by its name
+        pa.schema(columns + extra), _recorded(_prepared(reader, columns + extra, axes), failures)
+    )
+    order = ", ".join([f"c{schema.get_field_index(key)}" for key in keys] + [each.name for each in extra])
+    names = ", ".join(each.name for each in columns)
+    with (
+        tempfile.TemporaryDirectory(prefix="feature-registry-sort-") as folder,
+        duckdb.connect(config={"memory_limit": memory, "temp_directory": folder}) as connection,
+    ):
         try:
-            runs = [pa.ipc.open_file(source).read_all() for source in sources]
-            cuts = [self._cuts(self._numbered(run, number), boundaries) for number, run in enumerate(runs)]
-            for part in range(len(boundaries) + 1):
-                pieces = [run.slice(cut[part], cut[part + 1] - cut[part]) for run, cut in zip(runs, cuts, strict=True)]
-                yield pa.concat_tables(pieces)
-        finally:
-            for source in sources:
-                source.close()
+            connection.execute("set preserve_insertion_order = false")  # which would hold more of the source
+            found = connection.sql(f"select {names} from source order by {order}")  # noqa: S608  numbered columns
+            for batch in found.to_arrow_reader(ROWS_PER_BATCH):
+                arrays = [_back(array, each.type) for array, each in zip(batch.columns, schema, strict=True)]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        except (duckdb.Error, pa.ArrowException, OSError) as failure:
+            if failures:
+                raise failures[0] from None
+            raise Unavailable(f"cannot be sorted: {failure}", field="sort_by", value=list(keys)) from failure
 
-    def _path(self, number: int) -> Path:
-        return self._folder / f"{number}.arrow"
 
-    def _numbered(self, ordered: pa.Table, number: int) -> pa.Table:
-        keys = _plain(ordered.select(list(self._keys)))
-        keys = keys.append_column(RUN, pa.array(np.full(len(ordered), number)))
-        return keys.append_column(ROW, pa.array(np.arange(len(ordered))))
+def _recorded(batches: Iterator[pa.RecordBatch], failures: list[BaseException]) -> Iterator[pa.RecordBatch]:
+    """Notes what the source raises, of which only the text comes out of DuckDB."""
+    try:
+        yield from batches
+    except Exception as failure:
+        failures.append(failure)
+        raise
 
-    def _boundaries(self, parts: int) -> list[Row]:
-        samples = _ordered(pa.concat_tables(self._samples), self._unique)
-        chosen = samples.take(pa.array(np.arange(1, parts) * len(samples) // parts))
-        return [tuple(map(_comparable, row)) for row in zip(*chosen.to_pydict().values(), strict=True)]
 
-    def _cuts(self, keys: pa.Table, boundaries: list[Row]) -> list[int]:
-        """Row numbers of a run at which the ranges begin, and its length."""
-        columns = keys.combine_chunks().columns
+def _prepared(reader: pa.RecordBatchReader, columns: list[pa.Field], axes: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    rows = 0
+    for batch in reader:
+        arrays = [_into(array, each.type) for array, each in zip(batch.columns, columns, strict=False)]
+        if axes:
+            arrays += [pa.array(code) for code in morton([batch[name] for name in axes])]
+        arrays.append(pa.array(np.arange(rows, rows + len(batch), dtype=np.uint64)))
+        rows += len(batch)
+        yield pa.RecordBatch.from_arrays(arrays, schema=pa.schema(columns))
 
-        def row(number: int) -> Row:
-            return tuple(_comparable(column[number].as_py()) for column in columns)
 
-        cuts = [bisect.bisect_left(range(len(keys)), boundary, key=row) for boundary in boundaries]
-        return [0, *cuts, len(keys)]
+# ----------------------------------------------------------------------------------------------- types of DuckDB
+
+_SAME: tuple[Callable[[pa.DataType], bool], ...] = (
+    pa.types.is_integer,
+    pa.types.is_float32,
+    pa.types.is_float64,
+    pa.types.is_boolean,
+    pa.types.is_date32,
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+    pa.types.is_fixed_size_binary,
+    pa.types.is_decimal128,
+)
+
+
+def _held(column: str, kind: pa.DataType) -> pa.DataType:
+    """The type as which DuckDB holds a column without a loss, in the same order."""
+    if pa.types.is_dictionary(kind):
+        return _held(column, kind.value_type)
+    if pa.types.is_temporal(kind) and kind != pa.month_day_nano_interval():
+        return pa.int32() if kind.bit_width == 32 else pa.int64()
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if pa.types.is_null(kind):
+        return pa.bool_()
+    if pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind):
+        return pa.decimal128(kind.precision, kind.scale)
+    if not _fits(kind):
+        raise Invalid(f"is of type {kind}, which cannot be sorted along", field="column", value=column)
+    return kind
+
+
+def _fits(kind: pa.DataType) -> bool:
+    """Whether a type goes through DuckDB and back by a cast, inside of other types too."""
+    if pa.types.is_map(kind):
+        return _fits(kind.key_type) and _fits(kind.item_type)
+    if any(test(kind) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)):
+        return _fits(kind.value_type)
+    if pa.types.is_struct(kind):
+        return all(_fits(kind.field(number).type) for number in range(kind.num_fields))
+    if pa.types.is_timestamp(kind):  # with a zone, DuckDB has microseconds only
+        return kind.tz is None or kind.unit == "us"
+    return any(test(kind) for test in _SAME)
+
+
+def _into(array: pa.Array, held: pa.DataType) -> pa.Array:
+    if array.type == held:
+        return array
+    return array.view(held) if pa.types.is_temporal(array.type) else array.cast(held)
+
+
+def _back(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if array.type == kind:
+        return array
+    if pa.types.is_null(kind):
+        return pa.nulls(len(array))
+    return array.view(kind) if pa.types.is_temporal(kind) else array.cast(kind)
+
+
+# ------------------------------------------------------------------------------------------------- Morton's order
+
+
+def morton(axes: Sequence[pa.Array]) -> tuple[Codes, Codes]:
+    """The upper and the lower part of the code of points, whose axes are two or three integer columns.
+
+    An axis has 32 bits: values from -2^31, which is 0, to 2^31 - 1; those beyond are taken for the nearest of these,
+    and nulls for the largest. The upper part interleaves the upper 11 bits, the lower part the lower 21. Two axes leave
+    the third one's bits empty, which does not change the order.
+    """
+    high, low = np.zeros((2, len(axes[0])), np.uint64)
+    for number, axis in enumerate(axes):
+        values = pc.fill_null(axis.cast(pa.int64()), 2**31 - 1).to_numpy(zero_copy_only=False)
+        places = (np.clip(values, -(2**31), 2**31 - 1) + 2**31).astype(np.uint64)
+        high |= _spread(places >> np.uint64(21)) << np.uint64(number)
+        low |= _spread(places & np.uint64(0x1FFFFF)) << np.uint64(number)
+    return high, low
+
+
+_STEPS = (
+    (32, 0x1F00000000FFFF),
+    (16, 0x1F0000FF0000FF),
+    (8, 0x100F00F00F00F00F),
+    (4, 0x10C30C30C30C30C3),
+    (2, 0x1249249249249249),
+)
+
+
+def _spread(values: Codes) -> Codes:
+    """The lower 21 bits, with two empty bits after each.
+
+    Source: Sean Eron Anderson, Bit Twiddling Hacks, "Interleave bits by Binary Magic Numbers"; for three axes of 21
+    bits as in libmorton's `morton3D_SplitBy3bits`.
+    """
+    for shift, mask in _STEPS:
+        values = (values | (values << np.uint64(shift))) & np.uint64(mask)
+    return values

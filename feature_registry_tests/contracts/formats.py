@@ -139,6 +139,16 @@ class TestFormat:
         manifest = table_format.inspect(store, location).manifest
         assert all(np.asarray(manifest["max.a"])[:-1] <= np.asarray(manifest["min.a"])[1:])
 
+    def test_sorts_along_a_curve(self, table_format: Format, store: Store, location: Location) -> None:
+        axes = np.unravel_index(np.random.default_rng(0).permutation(4096), (16, 16, 16))
+        table = pa.table({"x": axes[0], "y": axes[1], "z": axes[2], "row": np.arange(4096)})
+        options = WriteOptions(sort_by=("x", "y", "z"), curve="morton", bytes_per_file=1, rows_per_group=512)
+        back = round_trip(table_format, store, location, table, options)
+        assert_frame_equal(back.sort("row"), pl.DataFrame(pl.from_arrow(table)))
+        manifest = table_format.inspect(store, location).manifest
+        for axis in "xyz":  # an eighth of the rows is an eighth of the place
+            assert np.subtract(manifest[f"max.{axis}"], manifest[f"min.{axis}"]).tolist() == [7] * 8
+
     def test_partitions(self, table_format: Format, store: Store, location: Location) -> None:
         texts = ["a b", "a%20b", "x/y", "ä中", "a=b", "1", "'", None]
         table = pa.table({"text": texts * 2, "number": [1, 2] * 8, "id": np.arange(16)})
