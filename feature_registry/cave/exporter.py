@@ -31,9 +31,10 @@ from urllib.parse import quote
 import httpx
 
 from feature_registry.cave import SourceTable
+from feature_registry.cave.exported import exported
 from feature_registry.errors import Denied, Invalid, NotFound, RegistryError, Unavailable
 from feature_registry.location import Location
-from feature_registry.model import HashBuckets, Layout
+from feature_registry.model import Layout
 from feature_registry.settings import Settings
 
 SHORTEST, LONGEST = 1.0, 60.0  # seconds between two questions
@@ -76,13 +77,12 @@ class Exporter:
         return Location(root).joined(f"{table.datastack}/v{table.mat_version}/{table.name}")
 
     def start(self, table: SourceTable, layouts: Sequence[Layout]) -> str:
-        """The new job's id. Call it only where nothing lies at `location`, and keep the id: without it, nobody knows
-        when the export is complete.
+        """The new job's id. Without layouts, CAVE makes one of each index. Call it only where nothing lies at
+        `location`, and keep the id: without it, nobody knows when the export is complete.
         """
-        merged = table.segmentation is None or self._merged(table)
-        said = self._ask(
-            "POST", _export(table), json={"output_specs": [_spec(each, table, merged) for each in layouts]}
-        )
+        merged = not layouts or table.segmentation is None or self._merged(table)
+        specs = [_spec(each, table, merged) for each in layouts]
+        said = self._ask("POST", _export(table), json={"output_specs": specs} if specs else {})
         job = said.get("job_id")
         if not isinstance(job, str) or not job:
             raise self._nonsense("job_id", job)
@@ -165,29 +165,6 @@ class Exporter:
     @property
     def _place(self) -> dict[str, Any]:
         return {"field": "cave_server", "value": self._server}
-
-
-def exported(layouts: Sequence[Layout]) -> tuple[Layout, ...]:
-    """The layouts as the exporter makes them of those that were asked for: z-order over several columns sorts by none
-    of them, and its hash is known to nobody else.
-    """
-    return tuple(
-        each.model_copy(
-            update={
-                "sort_by": each.sort_by if each.curve else each.sort_by[:1],
-                "hash_buckets": tuple(
-                    HashBuckets(
-                        column=spread.column,
-                        partition_column=f"{spread.column}_partition",
-                        transform="opaque",
-                        buckets=spread.buckets,
-                    )
-                    for spread in each.hash_buckets
-                ),
-            }
-        )
-        for each in layouts
-    )
 
 
 def _spec(layout: Layout, table: SourceTable, merged: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from feature_registry.cave import SourceTable
-from feature_registry.cave.exporter import OUTAGE, STANDSTILL, Exporter, Progress, exported
+from feature_registry.cave.exporter import OUTAGE, STANDSTILL, Exporter, Progress
 from feature_registry.errors import Denied, Invalid, NotFound, RegistryError, Unavailable
 from feature_registry.model import HashBuckets, Layout
 from feature_registry.settings import Settings
@@ -121,17 +121,6 @@ def test_only_a_split_table_is_looked_up_in_its_segmentation(
     assert {name: spec[name] for name in spec if name.startswith("source")} == expected
 
 
-def test_a_layout_is_said_as_cave_makes_it() -> None:
-    by_pre, by_post, by_place, as_it_came = exported(LAYOUTS)
-    assert by_pre.sort_by == ("pre_pt_root_id",)
-    assert by_post.hash_buckets == (
-        HashBuckets(
-            column="post_pt_root_id", partition_column="post_pt_root_id_partition", transform="opaque", buckets=16
-        ),
-    )
-    assert (by_place, as_it_came) == LAYOUTS[2:]
-
-
 def test_the_output_lies_below_the_exports() -> None:
     assert Cave({}).exporter().location(SYNAPSES) == "gs://mat/deltalake_exports/minnie65/v1507/synapses"
     assert "cave_exports: is not set" in refused(
@@ -208,6 +197,13 @@ def test_names_are_quoted() -> None:
     cave = Cave({"job_id": "ab12"})
     cave.exporter().start(SourceTable("a/b", 7, "t?x"), LAYOUTS[3:])
     assert b"/datastack/a%2Fb/version/7/table_name/t%3Fx/" in cave.asked[0].url.raw_path
+
+
+def test_without_layouts_cave_chooses() -> None:
+    cave = Cave({"job_id": "ab12"})
+    cave.exporter().start(SYNAPSES, ())
+    (asked,) = cave.asked
+    assert json.loads(asked.content) == {}
 
 
 def params(request: Iterable[httpx.Request]) -> list[str | None]:
