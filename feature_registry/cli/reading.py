@@ -30,6 +30,7 @@ Conditions = Annotated[
     ),
 ]
 Columns = Annotated[str | None, typer.Option(help="Names with commas; unset: all.")]
+LayoutName = Annotated[str | None, typer.Option("--layout", help="One of several; unset: the one that fits best.")]
 
 
 def _names(columns: str | None) -> list[str] | None:
@@ -43,14 +44,16 @@ def plan(  # noqa: PLR0917 - Typer's arguments have places
     where: Conditions = None,
     columns: Columns = None,
     mode: Annotated[str | None, typer.Option(help="links, urls, or, embedded only, direct.")] = None,
+    layout: LayoutName = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the cost: no grant, no links.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """What a read would cost, and with --json the links for it, which are secrets."""
     if mode not in (None, "links", "urls", "direct"):
         raise typer.BadParameter(f"{mode!r} is no mode; links, urls or direct")
-    table = opened(context).table(ref)
-    made = table.plan(conditions.parsed(where or ()), _names(columns), mode=cast("Mode | None", mode), dry_run=dry_run)
+    table, asked = opened(context).table(ref), cast("Mode | None", mode)
+    given = conditions.parsed(where or ()), _names(columns)
+    made = table.plan(*given, mode=asked, dry_run=dry_run, layout=layout)
     if as_json:
         printed(made)
         return
@@ -67,13 +70,14 @@ def read(  # noqa: PLR0917 - Typer's arguments have places
     ref: Ref,
     where: Conditions = None,
     columns: Columns = None,
+    layout: LayoutName = None,
     limit: Annotated[int | None, typer.Option(min=0, help=f"At most so many rows; on a terminal {SHOWN}.")] = None,
     output: Annotated[Path | None, typer.Option(help="A .parquet, .csv or .arrow file; unset: a preview.")] = None,
 ) -> None:
     """Read rows, to the terminal or into a file."""
     if output is not None and output.suffix.lower() not in SINKS:
         raise Invalid("has an ending of no format", field="output", value=str(output), expected=list(SINKS))
-    plan = opened(context).table(ref).plan(conditions.parsed(where or ()), _names(columns))
+    plan = opened(context).table(ref).plan(conditions.parsed(where or ()), _names(columns), layout=layout)
     with explained([plan]):
         if output is None:
             _preview(plan.scan(), SHOWN if limit is None else limit)

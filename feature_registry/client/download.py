@@ -20,9 +20,10 @@ from typing import IO, TYPE_CHECKING, Any
 import httpx
 
 from feature_registry.client.failures import refused
+from feature_registry.client.scan import seen
 from feature_registry.client.secrets import keep_out_of_logs
 from feature_registry.errors import Conflict, Invalid, NotFound, RegistryError, Unavailable
-from feature_registry.model import Column, Entry, PlannedFile
+from feature_registry.model import Column, Plan, PlannedFile
 
 if TYPE_CHECKING:
     from feature_registry.client.filters import Where
@@ -38,20 +39,22 @@ TIMEOUT = httpx.Timeout(60, connect=10)
 MANIFEST = "table.json"
 
 
-def download(table: Table, folder: str | PathLike[str], where: Where, show: bool) -> list[Path]:
+def download(table: Table, folder: str | PathLike[str], where: Where, show: bool, layout: str | None) -> list[Path]:
     """The files that the read needs, fetched now or there before.
 
-    Raises `Conflict` if the folder holds another table version, or if a file is no longer what was registered, and
-    `Unavailable` if a file cannot be had now; what was fetched until then stays, and a second call goes on from it.
+    Raises `Conflict` if the folder holds another table version or layout, or if a file is no longer what was
+    registered, and `Unavailable` if a file cannot be had now; what was fetched until then stays, and a second call
+    goes on from it.
     """
     root = Path(folder)
-    outline = table.plan(where, dry_run=True)  # nothing is granted for what is there already
-    targets = [_target(root, file, outline.entry) for file in outline.files]
-    _claim(root, table, [str(target.relative_to(root)) for target in targets])
+    layout = _layout(root, table, layout)
+    outline = table.plan(where, dry_run=True, layout=layout)  # nothing is granted for what is there already
+    targets = [_target(root, file, outline) for file in outline.files]
+    _claim(root, outline, [str(target.relative_to(root)) for target in targets])
     missing = {str(t) for t, file in zip(targets, outline.files, strict=True) if not _complete(t, file)}
     if missing:
-        plan = table.plan(where)
-        wanted = [(_target(root, file, plan.entry), file) for file in plan.files]
+        plan = table.plan(where, layout=outline.layout or layout)
+        wanted = [(_target(root, file, plan), file) for file in plan.files]
         _fetch_all([(target, file) for target, file in wanted if str(target) in missing], table.ref, show)
     return targets
 
@@ -188,9 +191,10 @@ def _said(failure: Exception) -> str:
     return failure.message if isinstance(failure, RegistryError) else f"{type(failure).__name__} {failure}".strip()
 
 
-def _target(root: Path, file: PlannedFile, entry: Entry) -> Path:
-    """Where a file goes: its path below the table, which is empty for a table of one file."""
-    relative = PurePosixPath(file.path or entry.version.inspection.location.name)
+def _target(root: Path, file: PlannedFile, plan: Plan) -> Path:
+    """Where a file goes: its path below the table, or below its layout, where there are several."""
+    path = file.path if plan.layout is None else file.path.removeprefix(f"{plan.layout}/")
+    relative = PurePosixPath(path or plan.entry.version.inspection.location.name)
     if relative.is_absolute() or ".." in relative.parts or "\0" in file.path:
         raise Invalid("leads out of the folder", field="file", value=file.path, expected="a path below the table")
     return root / relative
@@ -221,33 +225,43 @@ def _lock(part: IO[bytes], target: Path) -> None:
         raise Conflict("is being downloaded by another process", field="file", value=str(target)) from None
 
 
-def _claim(root: Path, table: Table, files: list[str]) -> None:
+def _layout(root: Path, table: Table, layout: str | None) -> str | None:
+    """The layout that the folder holds, by its `table.json`; else the one that is asked for."""
+    if not (root / MANIFEST).exists():
+        return layout
+    try:
+        holds = json.loads((root / MANIFEST).read_text())
+        ref, held = holds["ref"], holds.get("layout")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        ref, held = "something else", None
+    if ref != table.ref:
+        raise Conflict("holds another table version", field="folder", value=ref, expected=table.ref)
+    if held is not None and layout not in (None, held):
+        raise Conflict("holds another layout", field="folder", value=held, expected=layout)
+    return held or layout
+
+
+def _claim(root: Path, plan: Plan, files: list[str]) -> None:
     """Says in the folder's `table.json` what it holds."""
     manifest = root / MANIFEST
-    if manifest.exists():
-        try:
-            holds = json.loads(manifest.read_text())["ref"]
-        except (ValueError, KeyError, TypeError):
-            holds = "something else"
-        if holds != table.ref:
-            raise Conflict("holds another table version", field="folder", value=holds, expected=table.ref)
     root.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_facts(table.entry, files), indent=2)
+    text = json.dumps(_facts(plan, files), indent=2)
     if not manifest.exists() or manifest.read_text() != text:
         draft = root / f".{MANIFEST}.{os.getpid()}"
         draft.write_text(text)
         draft.replace(manifest)
 
 
-def _facts(entry: Entry, files: list[str]) -> dict[str, Any]:
-    table, seen = entry.table, entry.version.inspection
-    columns = [(field, table.columns.get(field.name, Column())) for field in seen.fields]
+def _facts(plan: Plan, files: list[str]) -> dict[str, Any]:
+    table, found = plan.entry.table, seen(plan)
+    columns = [(field, table.columns.get(field.name, Column())) for field in found.fields]
     return {
-        "ref": str(entry.ref),
-        "version_id": entry.version.id,
+        "ref": str(plan.entry.ref),
+        "version_id": plan.entry.version.id,
+        "layout": plan.layout,
         **table.model_dump(mode="json", include={"description", "license", "usage_constraints", "citation", "key"}),
         "columns": [field.model_dump() | said.model_dump(mode="json", exclude={"type"}) for field, said in columns],
-        **seen.model_dump(mode="json", include={"partition_columns", "logical_types", "arrow_schema"}),
+        **found.model_dump(mode="json", include={"partition_columns", "logical_types", "arrow_schema"}),
         "files": files,
     }
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from feature_registry.client.failures import explained
 from feature_registry.client.filters import Where
-from feature_registry.client.scan import stored_schema
+from feature_registry.client.scan import seen, stored_schema
 from feature_registry.client.table import ReadPlan, Table
 from feature_registry.errors import Invalid, Unavailable, needed
 from feature_registry.model import Inspection, Operator
@@ -180,7 +180,7 @@ def _planned(table: Table, where: Where) -> ReadPlan:
 
 def _reading(table: Table, plan: ReadPlan) -> str:
     """The query that reads the files of a plan."""
-    inspection = plan.entry.version.inspection
+    inspection = seen(plan)
     if not plan.files:
         return _placeholder(table.schema)
     types = {name: sql_type(kind) for name, kind in table.schema.items()}

@@ -36,7 +36,7 @@ def frame(plan: Plan, wanted: Filter) -> pl.LazyFrame:
     """
     import polars as pl
 
-    inspection = plan.entry.version.inspection
+    inspection = seen(plan)
     sources = urls(plan)
     if inspection.partition_columns and any("%25" in source.partition("?")[0] for source in sources):
         # A link says the value; a store's own URL says the folder, whose percent signs are encoded once more.
@@ -52,6 +52,12 @@ def frame(plan: Plan, wanted: Filter) -> pl.LazyFrame:
     return lazy if plan.columns is None else lazy.select(plan.columns)
 
 
+def seen(plan: Plan) -> Inspection:
+    """What the planned files are: a table of their own, where they are those of one layout."""
+    inspection = plan.entry.version.inspection
+    return inspection if plan.layout is None else inspection.of_layout(plan.layout)
+
+
 def urls(plan: Plan) -> list[str]:
     """Where the planned files are; bearer secrets."""
     if plan.grant is None and plan.files:
@@ -61,13 +67,14 @@ def urls(plan: Plan) -> list[str]:
 
 def files(inspection: Inspection, sources: Sequence[str]) -> pl.LazyFrame:
     """The files as stored. The schema is given, which saves a look into each file before the query; columns that an
-    evolved table's older files lack are null.
+    evolved table's older files lack are null, and those of a layout alone are left out.
     """
     import polars as pl
 
     schema = stored_schema(inspection)
+    names = [field.name for field in inspection.fields]
     if not sources:
-        return pl.LazyFrame(schema=schema)
+        return pl.LazyFrame(schema={name: schema[name] for name in names})
     partitions = {name: schema[name] for name in inspection.partition_columns}
     return pl.scan_parquet(
         list(sources),
@@ -78,7 +85,7 @@ def files(inspection: Inspection, sources: Sequence[str]) -> pl.LazyFrame:
         missing_columns="insert",
         extra_columns="ignore",
         cast_options=evolved_casts(),
-    ).select(schema.names())
+    ).select(names)
 
 
 def batches(plan: Plan, wanted: Filter, rows: int, seed: int | None) -> Iterator[pl.DataFrame]:

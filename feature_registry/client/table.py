@@ -92,6 +92,7 @@ class Table:
 
     @property
     def bytes(self) -> int:
+        """Of all its layouts together."""
         return self.entry.version.inspection.bytes
 
     @property
@@ -119,8 +120,11 @@ class Table:
         mode: Mode | None = None,
         hours: float = 24,
         dry_run: bool = False,
+        layout: str | None = None,
     ) -> ReadPlan:
-        """What a read would cost, and the links for it; `dry_run` grants nothing."""
+        """What a read would cost, and the links for it; `dry_run` grants nothing. Of several layouts, the one that
+        fits `where` best is read, unless one is named.
+        """
         inspection = self.entry.version.inspection
         wanted = filters.build(where, scan.stored_schema(inspection), inspection.logical_types)
         request = {
@@ -130,6 +134,7 @@ class Table:
             "mode": mode or self._reading,
             "hours": hours,
             "dry_run": dry_run,
+            "layout": layout,
         }
         return ReadPlan.of(self._service.plan(PlanRequest.checked(request)), wanted)
 
@@ -177,13 +182,15 @@ class Table:
         plan = self.plan(where, columns, **options)
         return scan.batches(plan, plan.filter, rows, seed)
 
-    def download(self, folder: str | PathLike[str], where: Where = None, progress: bool = True) -> list[Path]:
-        """Whole files that can hold the wanted rows, into a folder that Polars or DuckDB read as it is. Goes on where
-        it was stopped, and does nothing when all is there.
+    def download(
+        self, folder: str | PathLike[str], where: Where = None, progress: bool = True, layout: str | None = None
+    ) -> list[Path]:
+        """Whole files that can hold the wanted rows, into a folder that Polars or DuckDB read as it is: those of one
+        layout, where there are several. Goes on where it was stopped, and does nothing when all is there.
         """
         from feature_registry.client.download import download
 
-        return download(self, folder, where, progress)
+        return download(self, folder, where, progress, layout)
 
     @property
     def _reading(self) -> Mode:

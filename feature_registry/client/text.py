@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from feature_registry.model import Column, Cost, Entry
+from feature_registry.model import Column, Cost, Entry, Layout, StoredLayout
 
 
 def amount(count: int) -> str:
@@ -46,9 +46,11 @@ def summary(cost: Cost) -> str:
 def card(entry: Entry) -> str:
     """What one should know of a table version, in some lines."""
     table, version, seen = entry.table, entry.version, entry.version.inspection
+    several = f", all {len(seen.layouts)} layouts together" if seen.layouts else ""
     facts = [
         ("status", version.status),
-        ("size", f"{counted(seen.rows)} rows, {amount(seen.bytes)} in {seen.files:,} files of {seen.format}"),
+        ("size", f"{counted(seen.rows)} rows, {amount(seen.bytes)} in {seen.files:,} files of {seen.format}{several}"),
+        *(("layout", arrangement(layout)) for layout in seen.layouts or version.layouts),
         ("owner", owner(entry)),
         ("licence", table.license),
         ("citation", table.citation),
@@ -64,3 +66,13 @@ def card(entry: Entry) -> str:
     lines = [str(entry.ref), f"  {table.description}" * bool(table.description)]
     lines += [f"  {name}: {value}" for name, value in facts if value]
     return "\n".join([*filter(None, lines), grid(("column", "type", "unit", "meaning"), columns)])
+
+
+def arrangement(layout: Layout) -> str:
+    """How a layout orders the rows, and its size where it is one of several."""
+    order = [f"by the {layout.curve} code of" if layout.curve else "sorted by", ", ".join(layout.sort_by)]
+    said = [" ".join(order)] * bool(layout.sort_by)
+    said += [f"{each.buckets:,} buckets of {each.column} ({each.transform})" for each in layout.hash_buckets]
+    if isinstance(layout, StoredLayout):
+        said.append(f"{amount(layout.bytes)} in {layout.files:,} files")
+    return f"{layout.name}: {'; '.join(said)}" if said else layout.name

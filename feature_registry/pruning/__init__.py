@@ -7,6 +7,7 @@ where the manifest has bounds for it, and those then say that there is no NaN.
 """
 
 from feature_registry.pruning.files import Pruned, prune
+from feature_registry.pruning.layouts import Arranged, choose
 from feature_registry.pruning.values import coerce
 
-__all__ = ["Pruned", "coerce", "prune"]
+__all__ = ["Arranged", "Pruned", "choose", "coerce", "prune"]

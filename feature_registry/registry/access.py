@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
-from feature_registry import formats, policy, pruning
-from feature_registry.catalog import Connection, Database, entries, grants, texts
-from feature_registry.errors import Conflict, Denied, Exhausted, Invalid, NotFound, RegistryError
+from feature_registry import policy
+from feature_registry.catalog import Connection, Database, entries, grants
+from feature_registry.errors import Conflict, Denied, Exhausted, NotFound, RegistryError
 from feature_registry.location import Location
-from feature_registry.model import Cost, Entry, Grant, Person, Plan, PlannedFile, PlanRequest, TableVersion
-from feature_registry.registry import links, manifests
+from feature_registry.model import Cost, Entry, Grant, Inspection, Person, Plan, PlannedFile, PlanRequest, TableVersion
+from feature_registry.registry import choosing, links, manifests
 from feature_registry.registry.ledger import Ledger
 from feature_registry.settings import Settings
 from feature_registry.storage import Store
@@ -30,6 +30,15 @@ GRANT_MEMORY_SECONDS = 60
 GRANTS_REMEMBERED = 10_000
 # All files of a plan in one call: one by one, 10,000 take ten times as long.
 _FILES = TypeAdapter(tuple[PlannedFile, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What names a manifest: a table that was moved has other files."""
+
+    version_id: str
+    location: Location
+    inspection: Inspection = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +66,32 @@ class Access:
         self._opened: dict[str, Opened] = {}
         self._opening: dict[str, asyncio.Task[Opened]] = {}
         self._manifest = lru_cache(maxsize=64)(self._read_manifest)
-        self._suffixes = lru_cache(maxsize=64)(lambda version: links.suffixes(self._manifest(*version)))
+        self._groups = lru_cache(maxsize=64)(self._read_groups)
+        self._suffixes = lru_cache(maxsize=64)(self._all_suffixes)
 
     # ------------------------------------------------------------------------------------------------------- plans
 
     def plan(self, person: Person, entry: Entry, request: PlanRequest) -> Plan:
-        inspection = entry.version.inspection
-        manifest = self._manifest(*_files_of(entry.version))
-        schema = formats.stored_schema(inspection)
-        _check_columns(request.columns, schema)
-        texts.check(request.repeated, "where")
-        where = pruning.coerce(request.where, schema)
-        pruned = pruning.prune(manifest, where, schema, entry.table.hash_buckets)
-        kept = manifest.take(pa.array(pruned.kept))
-        cost = self._cost(manifest, kept)
+        listed = _listed(entry.version)
+        manifest = self._manifest(listed)
+        reading = choosing.chosen(entry, request, manifest, self._groups(listed))
+        kept = manifest.take(pa.array(reading.kept))
+        cost = self._cost(reading.files, kept)
         grant = None
         if request.dry_run:
             with self._database.read() as connection:
                 left = self._left(connection, person.name)
         else:
-            grant, left = self._reserve(person, entry.version, request, cost.bytes, pruned.kept.tolist())
+            grant, left = self._reserve(person, entry.version, request, cost.bytes, reading.kept.tolist())
         cost = cost.model_copy(update={"budget_left": left})
-        urls = self._urls(request, grant, entry.version, manifest, pruned.kept)
+        urls = self._urls(request, grant, entry.version, manifest, reading.kept)
         return Plan(
             entry=entry,
             grant=grant,
-            files=_files(kept, urls, inspection.location.name),
+            files=_files(kept, urls, listed.location.name),
             cost=cost,
-            why=pruned.why,
+            layout=reading.layout,
+            why=reading.why,
             columns=request.columns,
             where=request.repeated,
             warnings=entry.warnings,
@@ -152,7 +159,7 @@ class Access:
         numbers = kept.tolist()
         if request.mode == "links":
             self._remember(grant, version, manifest)  # its reader comes next
-            ends = self._suffixes(_files_of(version))
+            ends = self._suffixes(_listed(version))
             begin = f"{self._settings.api_address}/v1/links/"
             return [f"{begin}{self._signer.token(grant.id, number)}/{ends[number]}" for number in numbers]
         inspection = version.inspection
@@ -203,7 +210,7 @@ class Access:
             raise NotFound("is no grant", field="grant", value=grant_id)
         if entry is None:
             raise NotFound("is registered no more", field="table", value=grant.table, expected="another version")
-        return self._remember(grant, entry.version, self._manifest(*_files_of(entry.version)))
+        return self._remember(grant, entry.version, self._manifest(_listed(entry.version)))
 
     def _remember(self, grant: Grant, version: TableVersion, manifest: pa.Table) -> Opened:
         opened = Opened(
@@ -248,17 +255,30 @@ class Access:
         """What is known of grants: versions went away, or are elsewhere. Other processes know it for a minute more."""
         self._opened.clear()
 
-    def _read_manifest(self, version_id: str, _: Location) -> pa.Table:
+    def _read_manifest(self, listed: Listed) -> pa.Table:
         with self._database.read() as connection:
-            content = entries.manifest(connection, version_id)
+            content = entries.manifest(connection, listed.version_id)
         if content is None:
             raise NotFound(
                 "has no manifest: its files were not as registered when the catalog was rebuilt",
                 field="version_id",
-                value=version_id,
+                value=listed.version_id,
                 expected="the table registered again, or the rebuild run again",
             )
         return manifests.decode(content)
+
+    def _read_groups(self, listed: Listed) -> pa.Table | None:
+        """Those of several layouts; None: there is one only, or they are not known."""
+        if not listed.inspection.layouts:
+            return None
+        with self._database.read() as connection:
+            content = entries.manifest(connection, listed.version_id, part="groups")
+        return None if content is None else manifests.decode(content)
+
+    def _all_suffixes(self, listed: Listed) -> list[str]:
+        manifest, inspection = self._manifest(listed), listed.inspection
+        parts = [manifests.of_layout(manifest, inspection, each.name) for each in inspection.layouts]
+        return links.suffixes(parts or [(np.arange(manifest.num_rows), manifest)])
 
 
 def _files(kept: pa.Table, urls: list[str] | None, name: str) -> tuple[PlannedFile, ...]:
@@ -274,9 +294,8 @@ def _files(kept: pa.Table, urls: list[str] | None, name: str) -> tuple[PlannedFi
     )
 
 
-def _files_of(version: TableVersion) -> tuple[str, Location]:
-    """What names a manifest: a table that was moved has other files."""
-    return version.id, version.inspection.location
+def _listed(version: TableVersion) -> Listed:
+    return Listed(version.id, version.inspection.location, version.inspection)
 
 
 def _unchanged(store: Store, place: Location, etag: str | None) -> str:
@@ -286,12 +305,6 @@ def _unchanged(store: Store, place: Location, etag: str | None) -> str:
             "is no longer the file that was registered", field="file", value=str(place), expected="register it again"
         )
     return store.uri(place)
-
-
-def _check_columns(columns: tuple[str, ...] | None, schema: pa.Schema) -> None:
-    unknown = [name for name in columns or () if name not in schema.names]
-    if unknown:
-        raise Invalid("is no column of the table", field="columns", value=unknown[0], expected=schema.names)
 
 
 def _total(rows: pa.ChunkedArray) -> int | None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Iterable
 from hashlib import blake2b
 from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
 
 from feature_registry.errors import Denied, Invalid
@@ -64,14 +66,18 @@ def asked_bytes(byte_range: str | None, size: int) -> int:
     return count
 
 
-def suffixes(manifest: pa.Table) -> list[str]:
+def suffixes(layouts: Iterable[tuple[np.ndarray, pa.Table]]) -> list[str]:
     """The end of each file's link: its partition values as `name=value/`, for engines that read them from the path,
-    and its number as a Parquet file's name.
+    and its number as a Parquet file's name. Each layout is its files' numbers and their rows of the manifest, which
+    all together are the whole manifest: engines want the same partition columns in all paths of a read.
     """
-    named = [name for name in manifest.column_names if name.startswith("partition.")]
-    values = [(quote(name.removeprefix("partition."), safe=""), manifest[name].to_pylist()) for name in named]
-    return [
-        "".join(f"{name}={_NULL if column[row] is None else quote(column[row], safe='')}/" for name, column in values)
-        + f"{row}.parquet"
-        for row in range(manifest.num_rows)
-    ]
+    ends: dict[int, str] = {}
+    for numbers, files in layouts:
+        named = [name for name in files.column_names if name.startswith("partition.")]
+        texts = [""] * len(files)
+        for name in named:
+            column = quote(name.removeprefix("partition."), safe="")
+            values = (_NULL if value is None else quote(value, safe="") for value in files[name].to_pylist())
+            texts = [f"{text}{column}={value}/" for text, value in zip(texts, values, strict=True)]
+        ends.update((number, f"{text}{number}.parquet") for number, text in zip(numbers.tolist(), texts, strict=True))
+    return [ends[number] for number in range(len(ends))]

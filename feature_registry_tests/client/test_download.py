@@ -180,7 +180,7 @@ def test_a_path_that_leads_out_is_refused(installed: Installed, tmp_path: Path) 
     plan = installed.http["order"].plan(dry_run=True)
     for path in ("../x.parquet", "/etc/x.parquet", "a/../../x.parquet"):
         with pytest.raises(Invalid):
-            _target(tmp_path, plan.files[0].model_copy(update={"path": path}), plan.entry)
+            _target(tmp_path, plan.files[0].model_copy(update={"path": path}), plan)
 
 
 def test_progress_is_drawn(registry: FeatureRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

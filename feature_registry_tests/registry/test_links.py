@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -54,7 +55,9 @@ def test_a_range_that_no_store_serves_is_refused(wrong: str) -> None:
 
 def test_a_links_end_carries_the_partition_values() -> None:
     manifest = pa.table({"path": ["a", "b"], "partition.k": ["x/ y", None], "partition.é": ["1", "2"]})
-    assert suffixes(manifest) == [
+    other = pa.table({"path": ["c"]})
+    assert suffixes([(np.array([0, 2]), manifest), (np.array([1]), other)]) == [
         "k=x%2F%20y/%C3%A9=1/0.parquet",
-        "k=__HIVE_DEFAULT_PARTITION__/%C3%A9=2/1.parquet",
+        "1.parquet",
+        "k=__HIVE_DEFAULT_PARTITION__/%C3%A9=2/2.parquet",
     ]
