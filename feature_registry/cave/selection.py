@@ -15,10 +15,9 @@ from typing import Any
 import pyarrow as pa
 from psycopg import sql
 
-from feature_registry.cave import ColumnStatistics
+from feature_registry.cave import BOOKKEEPING, ColumnStatistics
 from feature_registry.cave.geometry import AXES, Extent, voxels
 
-BOOKKEEPING = {"created", "deleted", "superceded_id"}  # of annotations; says nothing in a frozen version
 GEOMETRY = "geometry"
 _INTEGERS = {"int2", "int4", "int8"}
 _FLOATS = {"float4", "float8"}
