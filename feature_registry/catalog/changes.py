@@ -27,7 +27,7 @@ T = TypeVar("T")
 Row = dict[str, Any]
 Key = tuple[str, str]  # a table's datastack and name
 _COLUMNS = ("datastack", "name", "license", "mutability", "durability")
-OBSERVED = ("column", "partition")  # the facets that come from a table's versions
+OBSERVED = ("column", "partition", "layout", "bucketed")  # the facets that come from a table's versions
 
 
 class Changes:
@@ -174,7 +174,16 @@ def _observed(connection: sa.Connection, table_id: int) -> Iterator[tuple[str, s
     chosen = sa.select(schemas.c.fields, versions.c.body).select_from(joined).where(versions.c.table_id == table_id)
     for row in connection.execute(chosen):
         yield from (("column", field["name"]) for field in row.fields)
-        yield from (("partition", name) for name in row.body["inspection"]["partition_columns"])
+        yield from found_by(row.body)
+
+
+def found_by(body: Row) -> Iterator[tuple[str, str]]:
+    """What a version is found by beside its columns."""
+    for seen in (body["inspection"], *body["inspection"]["layouts"]):
+        yield from (("partition", name) for name in seen["partition_columns"])
+    for layout in body["layouts"]:
+        yield from (("layout", name) for name in (layout["name"], *layout["sort_by"]))
+        yield from (("bucketed", buckets["column"]) for buckets in layout["hash_buckets"])
 
 
 def _tables_at(connection: sa.Connection, changed: Collection[tuple[str, int]]) -> Iterator[int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from feature_registry.catalog import entries
-from feature_registry.catalog.changes import Changes
+from feature_registry.catalog.changes import Changes, found_by
 from feature_registry.model import Event, TableRef
 
 
@@ -62,7 +62,7 @@ def _registered(changes: Changes, event: Event) -> None:
         for parent in dict.fromkeys(body["derived_from"])
     )
     seen = [("column", name) for name in event.details["columns"]]
-    seen += [("partition", name) for name in inspection["partition_columns"]]
+    seen += found_by(body)
     changes.add(_table(event), row, parents, seen)
 
 

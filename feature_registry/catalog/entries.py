@@ -106,7 +106,10 @@ _MATERIALIZATION = sa.select(mat_versions.c.body).where(
 def entry_of(row: Any) -> Entry:
     schema = {"fields": _parsed(tuple[StoredField, ...], row.fields), "arrow_schema": row.arrow_schema}
     checks = _parsed(tuple[CheckResult, ...], row.checks)
-    body = row.body | {"status": row.status, "checks": checks, "inspection": row.body["inspection"] | schema}
+    inspection = row.body["inspection"] | schema
+    if not row.arrow_schema:  # in a list, the layouts say nothing of their columns either
+        inspection["layouts"] = [each | {"arrow_schema": None} for each in inspection["layouts"]]
+    body = row.body | {"status": row.status, "checks": checks, "inspection": inspection}
     return Entry(
         # In a list no table comes twice, and is small.
         table=_parsed(FeatureTable, row.table) if row.arrow_schema else FeatureTable.model_validate_json(row.table),

@@ -6,7 +6,8 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,8 +15,13 @@ import pyarrow.parquet as pq
 
 from feature_registry.errors import Invalid
 from feature_registry.formats import Inspected
+from feature_registry.location import Location
 from feature_registry.model import Inspection, StoredField
 
+if TYPE_CHECKING:
+    from feature_registry.storage import Store
+
+_THREADS = 16
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _NANOSECONDS |= {"milliseconds": 10**6, "microseconds": 10**3, "nanoseconds": 1}
 Bounds = tuple[Any, Any]
@@ -88,6 +94,34 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return pa.list_(_plain(kind.value_type)) if pa.types.is_list(kind) else kind
 
 
+def footers_of(store: Store, files: Sequence[Location]) -> list[pq.FileMetaData]:
+    system, to_path = store.filesystem()
+
+    def footer(file: Location) -> pq.FileMetaData:
+        try:
+            return pq.read_metadata(to_path(file), filesystem=system)
+        except (pa.ArrowInvalid, OSError) as wrong:
+            raise Invalid(f"is no Parquet file: {wrong}", field="file", value=str(file)) from None
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(footer, files))
+
+
+def row_groups(store: Store, files: Sequence[Location], schema: pa.Schema) -> pa.Table:
+    """A row a row group: `file` (the number of its file among these), `size`, `rows` and the schema's statistics."""
+    rows = []
+    footers = footers_of(store, files)
+    for number, footer in enumerate(footers):
+        for group in map(footer.row_group, range(footer.num_row_groups)):
+            size = sum(group.column(at).total_compressed_size for at in range(group.num_columns))
+            rows.append((number, size, group.num_rows))
+    counts = zip(*rows, strict=True) if rows else ((), (), ())
+    columns = {
+        name: pa.array(values, pa.int64()) for name, values in zip(("file", "size", "rows"), counts, strict=True)
+    }
+    return pa.table(columns | footer_statistics(footers, schema, by_group=True))
+
+
 def has_statistics(kind: pa.DataType) -> bool:
     """Whether statistics of the type are of use. Those of floats do not say whether NaN is among the values."""
     tests: tuple[Callable[[pa.DataType], bool], ...] = (
@@ -104,18 +138,26 @@ def has_statistics(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def footer_statistics(footers: Sequence[pq.FileMetaData], schema: pa.Schema) -> dict[str, pa.Array]:
-    """The manifest's statistics columns, a value a file, combined over its row groups.
+def footer_statistics(
+    footers: Sequence[pq.FileMetaData], schema: pa.Schema, by_group: bool = False
+) -> dict[str, pa.Array]:
+    """The manifest's statistics columns, a value a file, combined over its row groups; or a value a row group.
 
     A bound that a row group lacks is null, unless all of the row group is null.
     """
     # A name with a dot is a field of a struct, or a column, and the footer does not say which.
     names = [each.name for each in schema if has_statistics(each.type) and "." not in each.name]
     places = [{footer.schema.column(i).path: i for i in range(footer.num_columns)} for footer in footers]
+    groups = [range(footer.num_row_groups) for footer in footers]
+    parts = [[[each] for each in numbers] if by_group else [numbers] for numbers in groups]
     columns: dict[str, pa.Array] = {}
     for name in names:
         kind = schema.field(name).type
-        found = [_combined(footer, place.get(name), kind) for footer, place in zip(footers, places, strict=True)]
+        found = [
+            _combined(footer, some, place.get(name), kind)
+            for footer, place, of_file in zip(footers, places, parts, strict=True)
+            for some in of_file
+        ]
         low, high, nulls = zip(*found, strict=True) if found else ((), (), ())
         columns[f"min.{name}"] = pa.array(low, kind)
         columns[f"max.{name}"] = pa.array(high, kind)
@@ -123,13 +165,15 @@ def footer_statistics(footers: Sequence[pq.FileMetaData], schema: pa.Schema) -> 
     return columns
 
 
-def _combined(footer: pq.FileMetaData, column: int | None, kind: pa.DataType) -> tuple[Any, Any, int | None]:
-    """Smallest and largest value and number of nulls of a column in one file; None where unknown."""
+def _combined(
+    footer: pq.FileMetaData, groups: Sequence[int], column: int | None, kind: pa.DataType
+) -> tuple[Any, Any, int | None]:
+    """Smallest and largest value and number of nulls of a column in row groups of a file; None where unknown."""
     if column is None:  # the file is older than the column
-        return None, None, footer.num_rows
+        return None, None, sum(footer.row_group(number).num_rows for number in groups)
     low, high, nulls, known = [], [], 0, True
     counted = True
-    for number in range(footer.num_row_groups):
+    for number in groups:
         chunk = footer.row_group(number).column(column)
         found = chunk.statistics
         if found is None or not found.has_null_count:

@@ -8,13 +8,11 @@ that has it is refused.
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from feature_registry.errors import Conflict, Invalid, NotFound
 from feature_registry.formats import Inspected, WriteOptions, WrittenTable
@@ -22,6 +20,7 @@ from feature_registry.formats._data_files import NULL_PARTITION, Partition, part
 from feature_registry.formats._manifests import (
     fingerprint,
     footer_statistics,
+    footers_of,
     inspected,
     unified,
     without_pandas,
@@ -37,7 +36,6 @@ MAGIC = b"PAR1"
 UNFINISHED = "_unfinished"
 _NAMES = (".parquet", ".parq", ".pq")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
-_THREADS = 16
 
 
 class TableFormat:
@@ -60,7 +58,7 @@ class TableFormat:
         files = _data_files(store, location)
         paths = [location.relative(file.location) for file in files]
         partitions = _partitions(location, paths)
-        footers = _footers(store, files)
+        footers = footers_of(store, [file.location for file in files])
         schema = without_pandas(unified(paths, [footer.schema.to_arrow_schema() for footer in footers]))
         columns = {
             "path": pa.array(paths, pa.string()),
@@ -142,19 +140,6 @@ def _data_files(store: Store, location: Location) -> list[StoredObject]:
     if not data:
         raise NotFound("holds no Parquet file", field="location", value=str(location))
     return data
-
-
-def _footers(store: Store, files: list[StoredObject]) -> list[pq.FileMetaData]:
-    system, to_path = store.filesystem()
-
-    def footer(file: StoredObject) -> pq.FileMetaData:
-        try:
-            return pq.read_metadata(to_path(file.location), filesystem=system)
-        except (pa.ArrowInvalid, OSError) as wrong:
-            raise Invalid(f"is no Parquet file: {wrong}", field="file", value=str(file.location)) from None
-
-    with ThreadPoolExecutor(min(_THREADS, len(files))) as pool:
-        return list(pool.map(footer, files))
 
 
 def _partitions(location: Location, paths: list[str]) -> list[Partition]:

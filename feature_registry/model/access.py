@@ -40,7 +40,7 @@ class Search(Noun):
     superseded_by: str | None = Field(None, description="the table that replaces it")
     location: Location | None = Field(None, description="where it lies, or a place above")
     snapshot: str | None = Field(None, description="the format's own version")
-    layout: str | None = Field(None, description="the arrangement of its rows")
+    layout: str | None = Field(None, description="a layout's name, or a column that one sorts by")
     mutability: str | None = Field(None, description="static, append or mutable")
     durability: str | None = Field(None, description="durable, reproducible or best_effort")
     usage_constraints: str | None = Field(None, description="words that the constraints hold")

@@ -58,6 +58,7 @@ class StoredLayout(Layout):
     """A layout as the format saw it, in a folder of its name below the location."""
 
     snapshot: str | None = None
+    fingerprint: str = Field(description="as in `Inspection`, of this layout alone")
     partition_columns: tuple[str, ...] = ()
     arrow_schema: str | None = Field(None, description="as in `Inspection`, if there are columns of this layout alone")
     bytes: int
@@ -88,12 +89,16 @@ class Inspection(Noun):
     layouts: tuple[StoredLayout, ...] = Field((), description="empty: one layout, which lies at the location itself")
 
     def of_layout(self, name: str) -> Inspection:
-        """One of several layouts as a table of its own; its rows, fields and fingerprint are those of the whole."""
-        layout = next(each for each in self.layouts if each.name == name)
+        """One of several layouts as a table of its own; its rows, fields and content are those of the whole."""
+        layout = {each.name: each for each in self.layouts}.get(name)
+        if layout is None:
+            expected = [each.name for each in self.layouts] or "none, for there is one only"
+            raise Invalid("is no layout of the table version", field="layout", value=name, expected=expected)
         return self.model_copy(
             update={
                 "location": self.location.joined(name),
                 "snapshot": layout.snapshot,
+                "fingerprint": layout.fingerprint,
                 "partition_columns": layout.partition_columns,
                 "arrow_schema": layout.arrow_schema or self.arrow_schema,
                 "bytes": layout.bytes,
@@ -214,12 +219,15 @@ class Report(Noun):
 
 
 class Written(Noun):
-    """What a feature function returns when it wrote the table by itself."""
+    """What a feature function returns when it wrote the table by itself, or when it lies somewhere already."""
 
     location: Location
     format: str | None = None
     snapshot: str | None = None
     rows: int | None = None
+    layouts: tuple[Layout, ...] = ()
+    derived_from: tuple[str, ...] = ()
+    metadata: dict[str, Any] = Field({}, description="fields of `Metadata` that were found out while it was made")
 
 
 class Lineage(Noun):

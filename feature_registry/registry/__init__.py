@@ -257,10 +257,13 @@ class Registry:
         with self.database.read() as connection:
             return self.entry(connection, version_id).version
 
-    def scan(self, version: TableVersion) -> pl.LazyFrame:
-        """The table, straight from the storage, for code that may read it anyway."""
+    def scan(self, version: TableVersion, layout: str | None = None) -> pl.LazyFrame:
+        """The table, straight from the storage, for code that may read it anyway; of several layouts, the first."""
         inspection = version.inspection
-        return formats.get(inspection.format).scan(self.store(inspection.location), inspection)
+        if layout is not None or inspection.layouts:
+            inspection = inspection.of_layout(layout or inspection.layouts[0].name)
+        frame = formats.get(inspection.format).scan(self.store(inspection.location), inspection)
+        return frame.select([field.name for field in inspection.fields])
 
     def store(self, location: Location) -> Store:
         if location.scheme not in self._stores:

@@ -90,7 +90,7 @@ def _move(registry: Registry, connection: Connection, old: Location, moves: list
         raise Conflict("changed meanwhile", field="old", value=str(old), expected="the same call again")
     for move in moves:
         inspection = move.after.version.inspection
-        change = {"location": inspection.location, "fingerprint": inspection.fingerprint}
+        change = inspection.model_dump(mode="json", include={"location", "fingerprint", "layouts"})
         details = {"from": move.before.version.inspection.location, "inspection": change}
         about = events.about(move.before.version, registry.person.name)
         events.record(connection, "relocated", **about, details=details)
@@ -112,7 +112,9 @@ def _inspected(registry: Registry, entry: Entry, old: Location, new: Location) -
         raise type(wrong)(message, field=wrong.field, value=wrong.value, expected=wrong.expected) from wrong
     manifest = manifests.decode(content)
     _check_same(entry, place, manifest, seen)
-    inspection = said.model_copy(update={"location": place, "fingerprint": seen.inspection.fingerprint})
+    # Each layout's fingerprint is another, too.
+    changed = {name: getattr(seen.inspection, name) for name in ("fingerprint", "layouts")}
+    inspection = said.model_copy(update={"location": place, **changed})
     after = entry.model_copy(update={"version": version.model_copy(update={"inspection": inspection})})
     at = manifest.column_names.index("etag")
     return Move(entry, after, manifest.set_column(at, "etag", seen.manifest["etag"]))  # both are sorted by path

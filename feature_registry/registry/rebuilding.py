@@ -20,7 +20,7 @@ from feature_registry.model import (
     TableRef,
     TableVersion,
 )
-from feature_registry.registry import manifests
+from feature_registry.registry import layouts, manifests
 from feature_registry.registry import registration as registering
 
 if TYPE_CHECKING:
@@ -164,6 +164,7 @@ def _manifests(registry: Registry, version: TableVersion) -> tuple[registering.M
     said = version.inspection
     try:
         seen = registering.inspect_again(registry, said, said.location)
+        seen = layouts.with_row_groups(registry.store(said.location), seen)
     except Exception as wrong:  # whatever is wrong with one table must not keep the others from coming back
         message = f"could not be inspected when the catalog was rebuilt: {wrong}"
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,15 +23,17 @@ from feature_registry.model import (
     Entry,
     FeatureTable,
     Inspection,
+    Layout,
     MaterializationVersion,
     Metadata,
     Registration,
     Report,
+    StoredLayout,
     TableRef,
     TableVersion,
 )
 from feature_registry.model.logical_types import polars_type
-from feature_registry.registry import manifests
+from feature_registry.registry import layouts, manifests
 from feature_registry.registry.validation import validate
 from feature_registry.storage import Store
 
@@ -95,19 +97,35 @@ def write(registry: Registry, registration: Registration, inspected: Inspected) 
 def inspect(registry: Registry, registration: Registration) -> Inspected:
     """What is at the location. Raises before anything is read that the caller may not name."""
     texts.check(registration.model_dump(exclude_unset=True))
-    registry.store(registration.location)  # or there is no storage for it
+    store = registry.store(registration.location)  # or there is no storage for it
     policy.check_place(registration.location, registry.prefixes)
-    return _seen(registry, registration.location, registration)
+    layouts.check(registration.layouts, registration.snapshot)
+    several = registration.layouts if len(registration.layouts) > 1 else ()
+    inspected = _seen(registry, registration.location, registration, several)
+    if not several:
+        for layout in registration.layouts:
+            layouts.check_columns(layout, [field.name for field in inspected.inspection.fields])
+    return layouts.with_row_groups(store, inspected)
 
 
 def inspect_again(registry: Registry, known: Inspection, location: Location) -> Inspected:
-    """What is now at the location where a registered table should be."""
-    return _seen(registry, location, known)
+    """What is now at the location where a registered table should be; without its row groups."""
+    return _seen(registry, location, known, known.layouts)
 
 
-def _seen(registry: Registry, location: Location, said: Registration | Inspection) -> Inspected:
+def _seen(
+    registry: Registry, location: Location, said: Registration | Inspection, several: Sequence[Layout]
+) -> Inspected:
     store = registry.store(location)
-    inspected = _format(store, location, said.format).inspect(store, location, said.snapshot)
+    if several:
+
+        def look(place: Location, layout: Layout) -> Inspected:
+            snapshot = layout.snapshot if isinstance(layout, StoredLayout) else None
+            return _format(store, place, said.format).inspect(store, place, snapshot)
+
+        inspected = layouts.inspect(store, location, several, said.logical_types, look)
+    else:
+        inspected = _format(store, location, said.format).inspect(store, location, said.snapshot)
     unknown = set(said.logical_types) - {field.name for field in inspected.inspection.fields}
     if unknown:
         raise Invalid("names no stored column", field="logical_types", value=sorted(unknown))

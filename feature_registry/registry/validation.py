@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_registry.catalog import Connection, entries
+from feature_registry.cave import exported
 from feature_registry.formats import Inspected
 from feature_registry.model import CheckResult, FeatureTable, Inspection, Registration
+from feature_registry.registry import manifests
 
 
 def validate(
@@ -21,7 +23,12 @@ def validate(
     yield CheckResult(name="exists", outcome="passed", message=f"{inspection.files} files, {inspection.bytes} bytes")
     yield CheckResult(name="format", outcome="passed", message=inspection.format)
     yield schema(table, inspection)
-    yield from _key(table.key, inspected.manifest)
+    manifest = inspected.manifest
+    if inspection.layouts:
+        yield _layouts(inspection, manifest)
+        _, manifest = manifests.of_layout(manifest, inspection, inspection.layouts[0].name)
+    yield from _key(table.key, manifest)
+    yield from _leavings(inspection)
     yield _location(connection, registration)
     if registration.mat_version is not None:
         yield _mat_version(connection, registration.datastack, registration.mat_version)
@@ -52,6 +59,14 @@ def schema(table: FeatureTable, inspection: Inspection) -> CheckResult:
     )
 
 
+def _layouts(inspection: Inspection, manifest: pa.Table) -> CheckResult:
+    """Layouts that differ in what is seen at once were refused; whether their rows are the same is not seen."""
+    known = not manifest["rows"].null_count
+    rows = f" and {inspection.rows:,} rows" if known else "; not all files say how many rows they hold"
+    message = f"{len(inspection.layouts)} layouts with the same {len(inspection.fields)} columns{rows}"
+    return CheckResult(name="layouts", outcome="passed" if known else "skipped", blocking=True, message=message)
+
+
 def _key(key: tuple[str, ...], manifest: pa.Table) -> Iterable[CheckResult]:
     """Nulls in the key, where the files' statistics tell. Whether it is unique, only a look at all rows does."""
     counts = {}
@@ -67,6 +82,17 @@ def _key(key: tuple[str, ...], manifest: pa.Table) -> Iterable[CheckResult]:
     elif key:
         known = "no null in it" if len(counts) == len(key) else "not all files say whether there is a null in it"
         yield CheckResult(name="key", outcome="skipped", message=f"{known}; whether it is unique was not looked at")
+
+
+def _leavings(inspection: Inspection) -> Iterable[CheckResult]:
+    """Columns of CAVE's exporter that are no use to a reader as they are."""
+    types = {field.name: field.type for field in inspection.fields}
+    points, numbers = exported.undecoded(types), exported.partitions(types)
+    said = [f"points that were not decoded: {', '.join(points)}"] if points else []
+    said += [f"numbers that only part the files: {', '.join(numbers)}"] if numbers else []
+    if said:
+        details = {"undecoded": points, "partitions": numbers}
+        yield CheckResult(name="exporter", outcome="warned", message="; ".join(said), details=details)
 
 
 def arrow_type(name: str) -> str:

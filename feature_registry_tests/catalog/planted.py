@@ -57,6 +57,7 @@ def _write(connection: Connection, wanted: TableRef, status: str, by: str, field
     identity = str(uuid.uuid4())
     schema = fields.pop("schema", SCHEMA)
     seen = {name: fields.pop(name) for name in ("format", "snapshot", "partition_columns") if name in fields}
+    seen["layouts"] = fields.pop("stored_layouts", ())
     version = TableVersion(
         id=identity,
         datastack=wanted.datastack,

@@ -15,6 +15,7 @@ from feature_registry.model import Column, Embedding, Entry, Grant, HashBuckets,
 from feature_registry_tests.catalog.planted import SCHEMA, describe, materialize, plant
 
 BUCKETS = HashBuckets(column="id", partition_column="b", transform="modulo", buckets=8)
+BUCKETED = {"name": "by_id", "fingerprint": "f", "partition_columns": ["b"], "arrow_schema": "a", "bytes": 1, "files": 1}
 
 
 def found(database: Database, ref: str, person: str = "ann") -> Entry | None:
@@ -151,7 +152,10 @@ class CatalogContract:
             ({"partition_column": "k"}, {}, {"partition_columns": ("k",)}),
             ({"snapshot": "12"}, {}, {"snapshot": "12"}),
             ({"location": "s3://here/a"}, {}, {"location": "s3://here/a/b"}),
-            ({"layout": "morton"}, {}, {"layout": "morton"}),
+            ({"layout": "by_id"}, {}, {"layouts": [{"name": "by_place"}, {"name": "by_id", "sort_by": ["id"]}]}),
+            ({"layout": "id"}, {}, {"layouts": [{"name": "by_id", "sort_by": ["size", "id"]}]}),
+            ({"hash_column": "id"}, {}, {"layouts": [{"name": "by_id", "hash_buckets": [BUCKETS]}]}),
+            ({"partition_column": "b"}, {}, {"stored_layouts": [BUCKETED]}),
             ({"created_by": "eve"}, {}, {"by": "eve"}),
             ({"status": "draft"}, {}, {"status": "draft"}),
             ({"at": datetime(2024, 5, 1, tzinfo=UTC)}, {}, {"snapshot_time": datetime(2024, 5, 1, tzinfo=UTC)}),
@@ -169,6 +173,24 @@ class CatalogContract:
         assert names(database, **wanted) == ["d/t@1.0"]
         assert names(database, mat_version=1, datastack="d", **wanted) == ["d/t@1.0"]
         assert names(database, mat_version=2, **wanted) == []
+
+    def test_a_list_leaves_out_the_columns_of_layouts(self, database: Database) -> None:
+        plant(database, "d/t@1", stored_layouts=[BUCKETED])
+        assert found(database, "d/t@1").version.inspection.layouts[0].arrow_schema == "a"  # type: ignore[union-attr]
+        for columns in (False, True):
+            with database.read() as connection:
+                (entry,) = search(connection, Search(columns=columns), "ann").entries
+            assert entry.version.inspection.layouts[0].arrow_schema == ("a" if columns else None)
+
+    def test_a_version_has_a_manifest_of_each_kind(self, database: Database) -> None:
+        id, other = plant(database, "d/t@1").id, plant(database, "d/u@1").id
+        with database.write() as connection:
+            entries.keep_manifests(connection, id, {"files": b"f", "groups": b"g"})
+            entries.keep_manifests(connection, other, {"files": b"o"})
+            entries.replace_manifest(connection, id, b"moved")
+        with database.read() as connection:
+            held = [entries.manifest(connection, of, part) for of in (id, other) for part in ("files", "groups")]
+        assert held == [b"moved", b"g", b"o", None]
 
     def test_a_range_of_time_is_half_open(self, database: Database) -> None:
         start, end = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
