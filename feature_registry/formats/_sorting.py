@@ -23,14 +23,8 @@ ROWS_PER_BATCH = 65_536
 Codes = npt.NDArray[np.uint64]
 
 
-def sorted_batches(
-    reader: pa.RecordBatchReader, keys: Sequence[str], axes: Sequence[str] = (), memory: str = MEMORY
-) -> pa.RecordBatchReader:
-    """The rows ordered by the key columns, ascending, then along a Morton curve through the axes.
-
-    Raises `Invalid` for columns that cannot be ordered, and for those that DuckDB cannot hold.
-    """
-    schema = reader.schema
+def check_sorting(schema: pa.Schema, keys: Sequence[str], axes: Sequence[str] = ()) -> None:
+    """Raises `Invalid` for columns that cannot be ordered, and for those that DuckDB cannot hold."""
     for name in (*keys, *axes):
         if schema.get_field_index(name) < 0:
             raise Invalid("is no column", field="sort_by", value=name, expected=schema.names)
@@ -38,23 +32,31 @@ def sorted_batches(
         if pa.types.is_nested(kind) or (name in axes and not pa.types.is_integer(kind)):
             expected = "integers" if name in axes else "a plain column"
             raise Invalid(f"is of type {kind}", field="sort_by", value=name, expected=expected)
-    held = [_held(each.name, each.type) for each in schema]
-    return pa.RecordBatchReader.from_batches(schema, _sorted(reader, held, keys, axes, memory))
+    held_schema(schema)
+
+
+def sorted_batches(
+    reader: pa.RecordBatchReader, keys: Sequence[str], axes: Sequence[str] = (), memory: str = MEMORY
+) -> pa.RecordBatchReader:
+    """The rows ordered by the key columns, ascending, then along a Morton curve through the axes.
+
+    Raises what `check_sorting` does.
+    """
+    check_sorting(reader.schema, keys, axes)
+    return pa.RecordBatchReader.from_batches(reader.schema, _sorted(reader, keys, axes, memory))
 
 
 def _sorted(
-    reader: pa.RecordBatchReader, held: list[pa.DataType], keys: Sequence[str], axes: Sequence[str], memory: str
+    reader: pa.RecordBatchReader, keys: Sequence[str], axes: Sequence[str], memory: str
 ) -> Iterator[pa.RecordBatch]:
-    schema = reader.schema
-    # Numbers instead of names, since DuckDB does not tell `a` from `A`.
-    columns = [pa.field(f"c{number}", kind) for number, kind in enumerate(held)]
-    extra = [pa.field(name, pa.uint64()) for name in (("high", "low", "row") if axes else ("row",))]
+    schema, columns = reader.schema, held_schema(reader.schema)
+    extra = pa.schema([(name, pa.uint64()) for name in (("high", "low", "row") if axes else ("row",))])
     failures: list[BaseException] = []
     source = pa.RecordBatchReader.from_batches(  # noqa: F841  DuckDB finds it by its name
-        pa.schema(columns + extra), _recorded(_prepared(reader, columns + extra, axes), failures)
+        pa.schema([*columns, *extra]), _recorded(_prepared(reader, axes), failures)
     )
-    order = ", ".join([f"c{schema.get_field_index(key)}" for key in keys] + [each.name for each in extra])
-    names = ", ".join(each.name for each in columns)
+    order = ", ".join([f"c{schema.get_field_index(key)}" for key in keys] + extra.names)
+    names = ", ".join(columns.names)
     with (
         tempfile.TemporaryDirectory(prefix="feature-registry-sort-") as folder,
         duckdb.connect(config={"memory_limit": memory, "temp_directory": folder}) as connection,
@@ -80,15 +82,16 @@ def _recorded(batches: Iterator[pa.RecordBatch], failures: list[BaseException]) 
         raise
 
 
-def _prepared(reader: pa.RecordBatchReader, columns: list[pa.Field], axes: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    rows = 0
+def _prepared(reader: pa.RecordBatchReader, axes: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """With the codes of the curve, and the rows' numbers."""
+    schema, rows = held_schema(reader.schema), 0
     for batch in reader:
-        arrays = [_into(array, each.type) for array, each in zip(batch.columns, columns, strict=False)]
+        held = into_duckdb(batch, schema)
         if axes:
-            arrays += [pa.array(code) for code in morton([batch[name] for name in axes])]
-        arrays.append(pa.array(np.arange(rows, rows + len(batch), dtype=np.uint64)))
+            for name, code in zip(("high", "low"), morton([batch[axis] for axis in axes]), strict=True):
+                held = held.append_column(name, pa.array(code))
+        yield held.append_column("row", pa.array(np.arange(rows, rows + len(batch), dtype=np.uint64)))
         rows += len(batch)
-        yield pa.RecordBatch.from_arrays(arrays, schema=pa.schema(columns))
 
 
 # ----------------------------------------------------------------------------------------------- types of DuckDB
@@ -110,8 +113,15 @@ _SAME: tuple[Callable[[pa.DataType], bool], ...] = (
 )
 
 
+def held_schema(schema: pa.Schema) -> pa.Schema:
+    """How DuckDB holds the columns without a loss, in the same order. Raises `Invalid` for those that it cannot hold.
+
+    Numbers instead of names, since DuckDB does not tell `a` from `A`.
+    """
+    return pa.schema([(f"c{number}", _held(each.name, each.type)) for number, each in enumerate(schema)])
+
+
 def _held(column: str, kind: pa.DataType) -> pa.DataType:
-    """The type as which DuckDB holds a column without a loss, in the same order."""
     if pa.types.is_dictionary(kind):
         return _held(column, kind.value_type)
     if pa.types.is_temporal(kind) and kind != pa.month_day_nano_interval():
@@ -140,10 +150,13 @@ def _fits(kind: pa.DataType) -> bool:
     return any(test(kind) for test in _SAME)
 
 
-def _into(array: pa.Array, held: pa.DataType) -> pa.Array:
-    if array.type == held:
-        return array
-    return array.view(held) if pa.types.is_temporal(array.type) else array.cast(held)
+def into_duckdb(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch in its `held_schema`."""
+    arrays = []
+    for array, each in zip(batch.columns, schema, strict=True):
+        view = pa.types.is_temporal(array.type) and array.type != each.type
+        arrays.append(array.view(each.type) if view else array.cast(each.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _back(array: pa.Array, kind: pa.DataType) -> pa.Array:
