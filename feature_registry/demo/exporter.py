@@ -30,6 +30,7 @@ FIELDS = {
     "name", "partition_by", "partition_strategy", "n_partitions", "zorder_columns", "bloom_filter_columns",
     "bloom_filter_fpp", "source_geometry_column", "source_table", "bounds", "target_file_size_mb",
 }  # fmt: skip
+POINTS = ("ctr_pt_position", "post_pt_position", "pre_pt_position", "pt_position")  # the first one has its own spec
 RANGES = 4  # where CAVE would see how many it needs
 
 
@@ -53,7 +54,7 @@ class Exports:
 
     async def _post(self, request: Request) -> JSONResponse:
         specs = (await request.json()).get("output_specs")
-        unknown = sorted({name for spec in specs for name in spec} - FIELDS)
+        unknown = sorted({name for spec in specs or () for name in spec} - FIELDS)
         if unknown:
             return JSONResponse({"message": f"invalid output_specs entry: unexpected argument {unknown[0]!r}"}, 400)
         job, which = uuid.uuid4().hex, request.path_params
@@ -67,13 +68,14 @@ class Exports:
             return JSONResponse({"message": f"No export progress found for {request.path_params['name']}"}, 404)
         return JSONResponse(known)
 
-    def run(self, job: str, datastack: str, version: int, name: str, specs: list[dict[str, Any]]) -> None:
+    def run(self, job: str, datastack: str, version: int, name: str, specs: list[dict[str, Any]] | None) -> None:
         """The job itself."""
         rows, total = 0, None
         try:
             table = self.table(datastack, version, name)
             if table is None:
                 raise ValueError(f"No MaterializedMetadata entry for table {name!r} in {datastack}__mat{version}")
+            specs = specs or _indexed(table.column_names)
             total, folder = len(table), self.root / datastack / f"v{version}" / name
             _check_unwritten(folder, specs, total)
             frame = _decoded(table, specs)
@@ -102,6 +104,18 @@ class Exports:
             "error": error,
         }
         time.sleep(self.seconds)
+
+
+def _indexed(names: list[str]) -> list[dict[str, Any]]:
+    """What CAVE exports unasked: a spec of each index, but of one point only."""
+    ranges = {"partition_strategy": "percentile_range", "n_partitions": "auto"}
+    keys = [name for name in names if name == "id" or name.endswith("_root_id")]
+    specs = [{"name": key, "partition_by": key, "zorder_columns": [key], **ranges} for key in keys]
+    for point in [each for each in POINTS if each in names][:1]:
+        code, axes = f"{point}_morton", [f"{point}_{axis}" for axis in AXES]
+        morton = {"name": code, "partition_by": code, "zorder_columns": axes, "source_geometry_column": point}
+        specs.append({**ranges, **morton, "partition_strategy": "uniform_range"})
+    return specs
 
 
 def _check_unwritten(folder: Path, specs: list[dict[str, Any]], total: int) -> None:
