@@ -81,6 +81,10 @@ class Metadata(Noun):
         "reproducible", description="what the owner promises: backed up, can be computed again, or nothing"
     )
     superseded_by: str | None = Field(None, description="the table that replaces this one")
+    read_permission: Literal["private", "group", "public"] | None = Field(
+        None,
+        description="who may read it, as CAVE says: its owner, the owner's groups, or everybody who sees CAVE's data",
+    )
 
 
 class FeatureTable(Metadata):
