@@ -41,7 +41,6 @@ _COMPUTED: dict[str, Any] = {"datastack": DATASTACK, "license": "CC-BY-4.0", "ci
     tags=["annotation", "synapse", "synthetic"],
     columns={
         "id": identity("synapses"),
-        "created": Column("When the row was made, UTC", unit="us"),
         "size": Column("Size of the cleft", unit="voxel", type="int32"),
         **bound_point("pre_pt", "the presynaptic point"),
         **point("ctr_pt", "The centre of the cleft"),

@@ -1,110 +1,58 @@
-"""The embedded database that stands for CAVE's: a DuckDB file a materialization version, in CAVE's table shapes."""
+"""The cortex in PostgreSQL, in the shapes of CAVE's databases: one for each materialization version, one of versions.
+
+`{datastack}__mat1` is merged, a table each; in later ones a table is split, as CAVE does it by now: what people said,
+and beside it (`{table}__{segmentation}`) what lies below the points. Without PostGIS, `geometry` is a domain of bytea.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import duckdb
+import adbc_driver_postgresql.dbapi as adbc
 import numpy as np
 import polars as pl
+import psycopg
 import pyarrow as pa
-from numpy.typing import NDArray
+from psycopg import conninfo, sql
+from pydantic import SecretStr
 
-from feature_registry.cave import ColumnStatistics, SourceTable
-from feature_registry.demo.cortex import (
-    DATASTACK,
-    RESOLUTION,
-    TIME_STAMPS,
-    VERSIONS,
-    Arrays,
-    Cortex,
-    Ints,
-    Size,
-    build,
-    voxels,
-)
-from feature_registry.errors import NotFound
-from feature_registry.model import Datastack, MaterializationVersion, Resolution
+from feature_registry.cave import Rows, SourceTable
+from feature_registry.cave.database import FrozenDatabases
+from feature_registry.demo import postgresql
+from feature_registry.demo.annotations import TABLES, tables
+from feature_registry.demo.cortex import DATASTACK, LATEST, RESOLUTION, TIME_STAMPS, VERSIONS, Cortex, Size, build
+from feature_registry.model import Datastack, MaterializationVersion
 from feature_registry.settings import Settings
 
-ORDER = {"synapses": "post_pt_root_id, id"}  # what people look up; others go by id
-ROWS_PER_BATCH = 65_536
-TABLES = ("synapses", "nucleus_detection", "cell_types", "proofreading_status", "spines")
-_GENERATOR = ("cortex", "database", "laboratory", "outside")
-
-
-class CortexVersions:
-    """The demo's materialization versions and their tables, as CAVE would say it."""
-
-    def datastacks(self) -> list[Datastack]:
-        return [
-            Datastack(
-                name=DATASTACK,
-                aligned_volume=f"{DATASTACK}_volume",
-                segmentation_source="feature_registry.demo.cortex",
-                voxel_resolution=_resolution(),
-            )
-        ]
-
-    def versions(self, datastack: str) -> list[MaterializationVersion]:
-        return [
-            MaterializationVersion(datastack=datastack, mat_version=mat_version, time_stamp=time_stamp, tables=TABLES)
-            for mat_version, time_stamp in TIME_STAMPS.items()
-        ]
-
-    def table(self, datastack: str, mat_version: int, name: str) -> SourceTable:
-        if (datastack, mat_version, name) not in {(DATASTACK, each, table) for each in VERSIONS for table in TABLES}:
-            raise NotFound("is not in the demo", field="table", value=f"{datastack}/{name}@{mat_version}")
-        return SourceTable(datastack, mat_version, name, {"key": ["id"]}, resolution=_resolution())
-
-    def rows(self, table: SourceTable) -> Dump:
-        return Dump(table.name, table.mat_version)
-
-
-@dataclass(frozen=True)
-class Dump:
-    """A table of the embedded database. What DuckDB says of a version's file stays true: nobody writes to it."""
-
-    table: str
-    mat_version: int
-
-    @cached_property
-    def reader(self) -> pa.RecordBatchReader:
-        return dump(self.table, self.mat_version)
-
-    @cached_property
-    def expected(self) -> int:
-        return int(self._ask("count(*)")[0])
-
-    def statistics(self) -> list[ColumnStatistics]:
-        return [self._statistics(field) for field in self.reader.schema]
-
-    def close(self) -> None:
-        self.reader.close()
-
-    def _statistics(self, field: pa.Field) -> ColumnStatistics:
-        number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        total = f"sum({field.name})" if number else "NULL"
-        count, held, *others = self._ask(
-            f"count(*), count({field.name}), min({field.name}), max({field.name}), {total}"
-        )
-        return ColumnStatistics(field.name, count, count - held, *others)
-
-    def _ask(self, what: str) -> tuple[Any, ...]:
-        with contextlib.closing(duckdb.connect(_path(folder(), self.mat_version), read_only=True)) as connection:
-            return connection.sql(f"SELECT {what} FROM {self.table}").fetchall()[0]  # noqa: S608 (names of our own)
-
-
-def _resolution() -> Resolution:
-    x, y, z = map(float, RESOLUTION)
-    return x, y, z
+PUBLIC = f"{DATASTACK}_public"
+ALIGNED_VOLUME = f"{DATASTACK}_volume"
+SEGMENTATION = DATASTACK  # the chunked graph, by whose name the tables of what lies below points are called
+MERGED = VERSIONS[:1]
+VIEW = "cell_info"
+INVALID = 3  # rows of each table that were taken back: they are in the database, and must not be dumped
+_GENERATOR = ("annotations", "cortex", "database", "laboratory", "outside")
+_EWKB_POINT_Z = b"\x01\x01\x00\x00\x80"
+_VIEW = """
+CREATE VIEW {view} AS
+SELECT nucleus.id, nucleus.pt_position, below.pt_supervoxel_id, below.pt_root_id, nucleus.volume,
+    cell.classification_system, cell.cell_type
+FROM nucleus_detection nucleus JOIN {below} below USING (id)
+LEFT JOIN cell_types cell ON cell.target_id = nucleus.id AND cell.valid
+WHERE nucleus.valid
+"""
+_VERSIONS = """
+CREATE TYPE version_status AS ENUM ('AVAILABLE', 'RUNNING', 'FAILED', 'EXPIRED');
+CREATE TABLE analysisversion (
+    id integer PRIMARY KEY, datastack varchar(100) NOT NULL, version integer NOT NULL, time_stamp timestamp NOT NULL,
+    valid boolean, expires_on timestamp, parent_version integer REFERENCES analysisversion,
+    status version_status NOT NULL, is_merged boolean DEFAULT true
+)
+"""
 
 
 def folder() -> Path:
@@ -112,57 +60,34 @@ def folder() -> Path:
     return (Settings().home / "cortex").absolute()
 
 
-def write(into: Path, cortex: Cortex) -> list[Path]:
-    """Writes the databases that are missing or of another cortex, and returns these."""
-    into.mkdir(parents=True, exist_ok=True)
-    return [path for mat_version in VERSIONS if (path := _write_version(into, cortex, mat_version)) is not None]
+def server(into: Path) -> str:
+    """How libpq reaches the server of the databases, which is started if need be."""
+    return postgresql.server(into / "pg")
 
 
-def dump(table: str, mat_version: int) -> pa.RecordBatchReader:
-    """All rows of the table at the version, sorted; a first call without a database makes it."""
-    path = _path(folder(), mat_version)
-    if not path.exists():
-        write(folder(), build(Size()))
-    connection = duckdb.connect(path, read_only=True)
-    query = f"SELECT * FROM {table} ORDER BY {ORDER.get(table, 'id')}"  # noqa: S608 (names of our own)
-    reader = connection.sql(query).to_arrow_reader(ROWS_PER_BATCH)
-    schema = pa.schema([field.with_type(_in_utc(field.type)) for field in reader.schema])
+def write(into: Path, cortex: Cortex | None = None) -> list[str]:
+    """Makes the databases that are missing, or of another cortex than the given one, and returns their names.
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        # It holds the connection: DuckDB opens a file no more while a stream of it outlives its last connection.
-        with contextlib.closing(connection):
-            yield from reader.cast(schema)
-
-    return pa.RecordBatchReader.from_batches(schema, batches())
-
-
-def _in_utc(kind: pa.DataType) -> pa.DataType:
-    """DuckDB names the time zone of the machine; the instants are the same."""
-    return pa.timestamp(kind.unit, "UTC") if pa.types.is_timestamp(kind) else kind
-
-
-def tables(cortex: Cortex, mat_version: int) -> dict[str, pl.DataFrame]:
-    """The annotation tables of one version."""
-    made = (_synapses, _nuclei, _cell_types, _proofreading, _spines)
-    return {name: table(cortex, mat_version) for name, table in zip(TABLES, made, strict=True)}
-
-
-def _path(into: Path, mat_version: int) -> Path:
-    return into / f"{DATASTACK}__mat{mat_version}.duckdb"
-
-
-def _write_version(into: Path, cortex: Cortex, mat_version: int) -> Path | None:
-    path = _path(into, mat_version)
-    if path.exists() and _made_of(path) == made_of(cortex.size):
-        return None
-    draft = path.with_suffix(f".{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    with contextlib.closing(duckdb.connect(draft)) as connection:
-        for name, frame in tables(cortex, mat_version).items():
-            connection.register("frame", frame.to_arrow())
-            connection.execute(f"CREATE TABLE {name} AS SELECT * FROM frame")  # noqa: S608 (names of our own)
-        connection.execute("CREATE TABLE cortex AS SELECT ? AS made_of", [made_of(cortex.size)])
-    return draft.replace(path)
+    Without a cortex, any is welcome; where there is none, the usual one is made.
+    """
+    address = server(into)
+    names = [ALIGNED_VOLUME, *(f"{DATASTACK}__mat{mat_version}" for mat_version in VERSIONS)]
+    held = _made_of(address)
+    wanted = None if cortex is None else made_of(cortex.size)
+    missing = [name for name in names if name not in held or wanted not in (None, held[name])]
+    for name in missing:
+        draft = f"{name}_{os.getpid()}"
+        with psycopg.connect(address, autocommit=True) as connection:
+            _drop(connection, draft)
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(draft)))
+        made = cortex or build(Size())
+        _fill(conninfo.make_conninfo(address, dbname=draft), name, made)
+        with psycopg.connect(address, autocommit=True) as connection:  # a database that is there is whole
+            _drop(connection, name)
+            said = sql.Literal(made_of(made.size))
+            connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(draft), said))
+            connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*map(sql.Identifier, (draft, name))))
+    return missing
 
 
 def code_version() -> str:
@@ -176,82 +101,123 @@ def made_of(size: Size) -> str:
     return f"{size} {code_version()}"
 
 
-def _made_of(path: Path) -> str:
-    with contextlib.closing(duckdb.connect(path, read_only=True)) as connection:
-        return str(connection.sql("SELECT made_of FROM cortex").fetchall()[0][0])
+def ewkb(axes: Sequence[pl.Series]) -> pa.BinaryArray:
+    """Points as PostGIS writes them."""
+    count, length = len(axes[0]), len(_EWKB_POINT_Z) + 8 * len(axes)
+    values = np.empty((count, length), np.uint8)
+    values[:, : len(_EWKB_POINT_Z)] = np.frombuffer(_EWKB_POINT_Z, np.uint8)
+    values[:, len(_EWKB_POINT_Z) :] = np.stack(axes, axis=1).astype("<f8").view(np.uint8)
+    ends = pa.py_buffer(np.arange(0, length * (count + 1), length, dtype=np.int32))
+    return pa.Array.from_buffers(pa.binary(), count, [None, ends, pa.py_buffer(values)])
 
 
-def _rows(arrays: Arrays, chosen: NDArray[Any]) -> Arrays:
-    return {name: values[chosen] for name, values in arrays.items()}
+def _made_of(address: str) -> dict[str, str]:
+    with psycopg.connect(address) as connection:
+        said = "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database"
+        return {name: made for name, made in connection.execute(said) if made}
 
 
-def _point(name: str, position: NDArray[Any]) -> dict[str, pl.Series]:
-    return {f"{name}_position_{axis}": pl.Series(position[:, i], dtype=pl.Int32) for i, axis in enumerate("xyz")}
+def _drop(connection: psycopg.Connection[Any], name: str) -> None:
+    connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def _bound(name: str, rows: Arrays, roots: Ints, side: str = "") -> dict[str, Any]:
-    """A point, and what of the segmentation lies below it; 0 where nothing does."""
-    piece = rows[f"{side}piece"]
+# ------------------------------------------------------------------------------------------------------ filling
+
+
+def _fill(address: str, name: str, cortex: Cortex) -> None:
+    with psycopg.connect(address) as connection:
+        if name == ALIGNED_VOLUME:
+            connection.execute(_VERSIONS)
+            with connection.cursor() as cursor:
+                cursor.executemany(
+                    "INSERT INTO analysisversion VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)", _versions()
+                )
+            return
+    mat_version = int(name.removeprefix(f"{DATASTACK}__mat"))
+    with adbc.connect(address) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE DOMAIN geometry AS bytea")
+        for table, frame in tables(cortex, mat_version).items():
+            for stored, columns in _stored(table, frame, merged=mat_version in MERGED).items():
+                cursor.adbc_ingest(stored, columns, mode="create")
+                points = [each for each in columns.column_names if each.endswith("_position")]
+                changes = ["ADD PRIMARY KEY (id)", *(f"ALTER {each} TYPE geometry" for each in points)]
+                cursor.execute(f"ALTER TABLE {stored} {', '.join(changes)}")
+        below = "nucleus_detection" if mat_version in MERGED else f"nucleus_detection__{SEGMENTATION}"
+        cursor.execute(_VIEW.format(view=VIEW, below=below))
+        cursor.execute("ANALYZE")
+        connection.commit()
+
+
+def _versions() -> list[tuple[Any, ...]]:
+    """Rows of `analysisversion`: the versions, and the public datastack's, whose parent is the last of them."""
+    own = [(each, DATASTACK, each, None) for each in VERSIONS]
+    return [
+        (
+            number,
+            datastack,
+            version,
+            TIME_STAMPS[version].replace(tzinfo=None),
+            True,
+            None,
+            parent,
+            "AVAILABLE",
+            version in MERGED,
+        )
+        for number, datastack, version, parent in [*own, (LATEST + 1, PUBLIC, LATEST, LATEST)]
+    ]
+
+
+def _stored(name: str, frame: pl.DataFrame, merged: bool) -> dict[str, pa.Table]:
+    """The tables of the database that hold a table, of flat rows."""
+    rows = _with_invalid(frame)
+    columns: dict[str, Any] = {}
+    for column in rows.columns:
+        if column.endswith("_position_x"):
+            point = column.removesuffix("_x")
+            columns[point] = ewkb([rows[f"{point}_{axis}"] for axis in "xyz"])
+        elif not column.endswith(("_position_y", "_position_z")):
+            columns[column] = rows[column].to_arrow()
+    below = [column for column in columns if column.endswith(("_supervoxel_id", "_root_id"))]
+    if merged:
+        return {name: pa.table({column: values for column, values in columns.items() if column != "created"})}
+    said = pa.table({column: values for column, values in columns.items() if column not in below})
     return {
-        **_point(name, rows[f"{side}position"]),
-        f"{name}_supervoxel_id": rows[f"{side}supervoxel"],
-        f"{name}_root_id": np.where(piece < 0, 0, roots[piece]),
+        name: said.append_column("deleted", pa.nulls(len(said), pa.timestamp("us"))).append_column(
+            "superceded_id", pa.nulls(len(said), pa.int64())
+        ),
+        f"{name}__{SEGMENTATION}": pa.table({column: columns[column] for column in ("id", *below)}),
     }
 
 
-def _synapses(cortex: Cortex, mat_version: int) -> pl.DataFrame:
-    rows = _rows(cortex.synapses, cortex.synapses["added"] <= mat_version)
-    roots = cortex.roots[mat_version]
-    columns = {
-        "id": rows["id"],
-        "created": pl.Series(rows["created"]).dt.replace_time_zone("UTC"),
-        "size": rows["size"],
-        **_bound("pre_pt", rows, roots, "pre_"),
-        **_point("ctr_pt", rows["ctr_position"]),
-        **_bound("post_pt", rows, roots, "post_"),
-    }
-    return pl.DataFrame(columns).sort("post_pt_root_id", "id")
+def _with_invalid(frame: pl.DataFrame) -> pl.DataFrame:
+    begun = TIME_STAMPS[VERSIONS[0]].replace(tzinfo=None) - timedelta(days=30)
+    if "created" not in frame.columns:
+        frame = frame.with_columns(pl.lit(begun, pl.Datetime("us")).alias("created"))
+    wrong = frame.head(INVALID).with_columns(pl.col("id") + frame["id"].max(), pl.lit(False).alias("valid"))
+    return pl.concat([frame.with_columns(pl.lit(True).alias("valid")), wrong])
 
 
-def _nuclei(cortex: Cortex, mat_version: int) -> pl.DataFrame:
-    nuclei = cortex.nuclei
-    columns = {
-        "id": nuclei["id"],
-        "volume": nuclei["volume"],
-        **_bound("pt", nuclei, cortex.roots[mat_version]),
-        **_point("bb_start", nuclei["bb_start"]),
-        **_point("bb_end", nuclei["bb_end"]),
-    }
-    return pl.DataFrame(columns)
+class CortexVersions:
+    """To be replaced by the stand-in server."""
+
+    def datastacks(self) -> list[Datastack]:
+        x, y, z = map(float, RESOLUTION)
+        return [Datastack(name=DATASTACK, aligned_volume=ALIGNED_VOLUME, voxel_resolution=(x, y, z))]
+
+    def versions(self, datastack: str) -> list[MaterializationVersion]:
+        return [
+            MaterializationVersion(datastack=datastack, mat_version=mat_version, time_stamp=time_stamp, tables=TABLES)
+            for mat_version, time_stamp in TIME_STAMPS.items()
+        ]
+
+    def table(self, datastack: str, mat_version: int, name: str) -> SourceTable:
+        return SourceTable(datastack, mat_version, name, {"key": ["id"]}, segmentation=SEGMENTATION)
+
+    def rows(self, table: SourceTable) -> Rows:
+        write(folder())
+        return FrozenDatabases(SecretStr(server(folder()))).rows(table)
 
 
-def _cell_types(cortex: Cortex, mat_version: int) -> pl.DataFrame:
-    cell = cortex.nuclei["cell"]
-    columns = {
-        "id": np.arange(1, len(cell) + 1),
-        "target_id": cortex.nuclei["id"],
-        "classification_system": np.where(cortex.excitatory[cell], "excitatory_neuron", "inhibitory_neuron"),
-        "cell_type": cortex.cell_type[cell],
-        **_bound("pt", cortex.nuclei, cortex.roots[mat_version]),
-    }
-    return pl.DataFrame(columns)
-
-
-def _proofreading(cortex: Cortex, mat_version: int) -> pl.DataFrame:
-    rows = _rows(cortex.proofread, cortex.proofread["judged"] <= mat_version)
-    cell = rows["cell"]
-    said = ("id", "valid_id", "status_axon", "status_dendrite", "strategy_axon", "strategy_dendrite")
-    soma = {"position": voxels(cortex.soma[cell]), "supervoxel": cortex.supervoxels[cell, 0], "piece": cell}
-    return pl.DataFrame({name: rows[name] for name in said} | _bound("pt", soma, cortex.roots[mat_version]))
-
-
-def _spines(cortex: Cortex, mat_version: int) -> pl.DataFrame:
-    spines = _rows(cortex.spines, cortex.synapses["added"][cortex.spines["synapse_row"]] <= mat_version)
-    synapses = _rows(cortex.synapses, spines["synapse_row"])
-    columns = {
-        "id": spines["id"],
-        "target_id": synapses["id"],
-        "spine_volume": spines["volume"],
-        **_bound("pt", synapses, cortex.roots[mat_version], "post_"),
-    }
-    return pl.DataFrame(columns)
+def dump(table: str, mat_version: int) -> pa.RecordBatchReader:
+    source = CortexVersions()
+    return source.rows(source.table(DATASTACK, mat_version, table)).reader

@@ -133,7 +133,7 @@ def _whole(job: Callable[[FeatureRegistry], pl.DataFrame]) -> Job:
 def _download(registry: FeatureRegistry) -> Done:
     with tempfile.TemporaryDirectory() as folder:
         frame = pl.read_parquet(use_cases.use_case_1(registry, Path(folder)))
-    shown = frame.select("id", "created", "size", "pre_pt_root_id", "post_pt_root_id")
+    shown = frame.select("id", "size", "pre_pt_root_id", "post_pt_root_id")
     return shown, frame.height, {"columns": frame.width}
 
 

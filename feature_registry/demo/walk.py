@@ -44,7 +44,7 @@ def make(folder: Path) -> Path:
     size = Size()
     say(f"A synthetic cortex: {size.cells} cells, {size.synapses:,} synapses, seed {size.seed}")
     cortex = build(size)
-    written = [*(path.name for path in database.write(folder, cortex)), *outside.write(folder, cortex)]
+    written = [*database.write(folder, cortex), *outside.write(folder, cortex)]
     say(f"  {', '.join(written) or 'its files were there already'} ({time.perf_counter() - begun:.1f} s)")
     return outside.folder_of(folder, cortex)
 

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 from dagster import DagsterInstance
 
-from feature_registry.demo import database, laboratory, outside, pipeline, use_cases
+from feature_registry.demo import annotations, database, laboratory, outside, pipeline, use_cases
 from feature_registry.demo.cortex import DATASTACK, LATEST, RESOLUTION, VERSIONS, Cortex, Size, build
+from feature_registry_tests.demo.homes import new_home
 from feature_registry_tests.deployment import deployed
 
 CORTEX = build(Size(cells=80, fragments=30, synapses=6_000, seed=5))
@@ -35,9 +36,9 @@ def registry_at(request: pytest.FixtureRequest, made: Any) -> Open:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def made() -> Iterator[Any]:
     """An installation that holds all that the demo makes, of a small cortex."""
-    home = tmp_path_factory.mktemp("demo") / "registry"
+    home = new_home()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("FEATURE_REGISTRY_HOME", str(home))
         database.write(database.folder(), CORTEX)
@@ -140,8 +141,7 @@ def test_whole_synapse_table(registry_at: Open, tmp_path: Path, mat_version: int
     for point in ("pre", "ctr", "post"):
         for axis, name in enumerate("xyz"):
             expected[f"{point}_pt_position_{name}"] = table[f"{point}_position"][rows, axis]
-    assert frame["created"].to_numpy().astype("datetime64[us]").tolist() == table["created"][rows].tolist()
-    assert set(frame.columns) == {*expected, "created"}
+    assert set(frame.columns) == set(expected)
     for name, values in expected.items():
         assert frame[name].to_list() == values.tolist(), name
 
@@ -265,7 +265,7 @@ def test_the_generator_is_pure() -> None:
 
 
 def test_proofreading_changes_roots_and_keeps_supervoxels() -> None:
-    before, after = (database.tables(CORTEX, v)["synapses"] for v in (1, LATEST))
+    before, after = (annotations.tables(CORTEX, v)["synapses"] for v in (1, LATEST))
     both = before.join(after, on="id", suffix="_after", validate="1:1")
     assert both.height == before.height < after.height
     assert both.filter(pl.col("pre_pt_supervoxel_id") != pl.col("pre_pt_supervoxel_id_after")).height == 0

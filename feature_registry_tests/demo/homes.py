@@ -1,0 +1,17 @@
+"""Folders for PostgreSQL's data."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
+
+
+def new_home() -> Path:
+    """A new folder, not below pytest's own: another pytest that starts shuts that to the user that root's server runs
+    as. It is removed when this process ends, after the server was stopped, whose start comes later.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="demo"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
