@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, overload
 
 from feature_registry.client.text import amount, counted, grid, owner
-from feature_registry.model import Entry, Search
+from feature_registry.model import Entry, Inspection, Search
 
 if TYPE_CHECKING:
     from feature_registry.client.http import Service
@@ -82,11 +82,15 @@ def _line(entry: Entry, versions: Sequence[int | None]) -> tuple[str, ...]:
         entry.table.name,
         _versions([here]),
         counted(entry.version.inspection.rows),
-        amount(entry.version.inspection.bytes),
+        _size(entry.version.inspection),
         owner(entry),
         _versions([version for version in versions if version != here]),
         description if len(description) <= 60 else f"{description[:57]}...",
     )
+
+
+def _size(seen: Inspection) -> str:
+    return f"{amount(seen.bytes)}, {len(seen.layouts)} layouts" if seen.layouts else amount(seen.bytes)
 
 
 def _versions(versions: Sequence[int | None]) -> str:

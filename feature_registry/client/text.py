@@ -70,8 +70,8 @@ def card(entry: Entry) -> str:
 
 def arrangement(layout: Layout) -> str:
     """How a layout orders the rows, and its size where it is one of several."""
-    order = [f"by the {layout.curve} code of" if layout.curve else "sorted by", ", ".join(layout.sort_by)]
-    said = [" ".join(order)] * bool(layout.sort_by)
+    curve = f"the {layout.curve.capitalize()} code of " if layout.curve else ""
+    said = [f"sorted by {curve}{', '.join(layout.sort_by)}"] * bool(layout.sort_by)
     said += [f"{each.buckets:,} buckets of {each.column} ({each.transform})" for each in layout.hash_buckets]
     if isinstance(layout, StoredLayout):
         said.append(f"{amount(layout.bytes)} in {layout.files:,} files")

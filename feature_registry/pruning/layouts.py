@@ -39,8 +39,7 @@ class Choice:
     why: tuple[str, ...]
 
     def __str__(self) -> str:
-        files = f"{len(self.kept):,} of {len(self.layout.numbers):,} files"
-        return f"{self.layout.name}: {files}, {self.read:,} of their {self.size:,} bytes to be read"
+        return f"{self.read:,} of {self.size:,} bytes in {len(self.kept):,} of {len(self.layout.numbers):,} files"
 
 
 def choose(
@@ -55,9 +54,9 @@ def choose(
     choices = [_pruned(layout, able, where, schema) for layout in layouts]
     named = [each for each in choices if each.layout.name == name]
     best = min(named or choices, key=lambda each: (each.read, each.size))
-    asked = " as asked for" * bool(named)
-    others = [f"not layout {each}" for each in choices if each is not best]
-    return replace(best, why=(f"layout{asked} {best}", *others, *best.why))
+    asked = " was asked for" * bool(named)
+    others = [f"layout {each.layout.name} would be {each}" for each in choices if each is not best]
+    return replace(best, why=(f"layout {best.layout.name}{asked}: {best}", *others, *best.why))
 
 
 def _pruned(layout: Arranged, able: pa.Table | None, where: Where, schema: pa.Schema) -> Choice:
