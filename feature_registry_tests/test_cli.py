@@ -16,12 +16,15 @@ from typing import Any
 import httpx
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from typer.testing import CliRunner, Result
 
 from feature_registry.cli import app
 from feature_registry.cli.conditions import parsed
 from feature_registry.errors import Invalid
+from feature_registry.location import Location
 from feature_registry_tests.deployment import Deployment, deployed
+from feature_registry_tests.registry import arranged
 
 ROOT = 864691135000000000  # beyond 2^53
 CELLS = pl.DataFrame({"id": [ROOT, ROOT + 1, ROOT + 2], "kind": ["a,b", "c", "d"], "size": [1, 2, 3]})
@@ -105,6 +108,22 @@ def test_read(made: Deployment, tmp_path: Path) -> None:
     assert pl.read_ipc(tmp_path / "a.arrow")["id"].to_list() == [ROOT + 1, ROOT + 2]
     run(made, "read", REF, "--limit", "1", "--output", str(tmp_path / "b.parquet"))
     assert pl.read_parquet(tmp_path / "b.parquet").height == 1
+
+
+def test_a_layout_is_asked_for(deployment: Deployment, tmp_path: Path) -> None:
+    place = Location(tmp_path / "table")
+    arranged.write(deployment.registry.store(place), place)
+    deployment.registry.register(arranged.registration(place))
+    ref, one = "minnie65_public/arranged@1507", ["--where", f"post_pt_root_id == {ROOT + 7}"]
+    assert "layout by_post: " in run(deployment, "plan", ref, *one).stdout
+    assert answer(deployment, "plan", ref, *one, "--layout", "by_pre", "--json")["layout"] == "by_pre"
+    assert "layout: by_pre: sorted by pre_pt_root_id, id" in run(deployment, "show", ref).stdout
+    run(deployment, "read", ref, *one, "--layout", "bucketed", "--output", str(tmp_path / "read.parquet"))
+    expected = arranged.synapses().filter(pl.col("post_pt_root_id") == ROOT + 7)
+    assert_frame_equal(pl.read_parquet(tmp_path / "read.parquet").sort("id"), expected.sort("id"))
+    wrong = run(deployment, "read", ref, "--layout", "by_size")
+    assert wrong.exit_code == 1
+    assert "by_size" in wrong.stderr and "by_post" in wrong.stderr
 
 
 def test_download(made: Deployment, tmp_path: Path) -> None:
