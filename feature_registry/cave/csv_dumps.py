@@ -36,6 +36,9 @@ TYPES = {
     "timestamp with time zone": pa.timestamp("us", "UTC"),
 }
 
+BLOCK = 16 << 20
+"""Bytes of text that are read at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
@@ -84,7 +87,7 @@ class CsvRows:
             return arrow_csv.open_csv(
                 stream,
                 # Of several threads, none knows the number of its row.
-                arrow_csv.ReadOptions(column_names=list(types), block_size=16 << 20, use_threads=False),
+                arrow_csv.ReadOptions(column_names=list(types), block_size=BLOCK, use_threads=False),
                 arrow_csv.ParseOptions(newlines_in_values=pa.string() in types.values(), ignore_empty_lines=False),
                 arrow_csv.ConvertOptions(
                     column_types=types,
@@ -96,7 +99,7 @@ class CsvRows:
                     quoted_strings_can_be_null=False,
                 ),
             )
-        except pa.ArrowInvalid as wrong:
+        except (pa.ArrowInvalid, OSError) as wrong:
             if str(wrong) == "Empty CSV file":
                 return None
             raise self._explained(str(wrong)) from None
