@@ -37,7 +37,7 @@ ARROWS = {
     "registry": GROUND | CORE,
     "client": GROUND | {"registry"},
     "api": GROUND | {"registry", "policy", "exports", "formats", "storage"},
-    "defs": GROUND | {"registry", "policy", "exports", "formats", "storage", "cave"},
+    "defs": GROUND | {"registry", "policy", "pruning", "exports", "formats", "storage", "cave"},
     "definitions": GROUND | {"registry", "defs"},
     "cli": GROUND | {"registry", "client", "api", "storage", "formats", "exports", "defs", "demo"},
     "demo": GROUND | {"registry", "client", "api", "defs", "cli", "storage", "formats", "cave"},

@@ -22,8 +22,8 @@ from feature_registry.errors import Invalid
 from feature_registry.formats import WriteOptions, stored_schema
 from feature_registry.location import Location
 from feature_registry.model import HashBuckets
-from feature_registry.model.hashing import murmur3, murmur3_of_longs
 from feature_registry.pruning import coerce, prune
+from feature_registry.pruning.buckets import murmur3, murmur3_of_longs
 from feature_registry.settings import Settings
 from feature_registry.storage import open_store
 

@@ -2,11 +2,13 @@
 
 `schema`: every declared column is stored, with the declared type. `key`: the key columns are unique together and not
 null. `references_COLUMN`: every value is in the parent's column at the same materialization version. A reference into
-a table that is not registered at that version is skipped, or fails if it blocks: nobody can tell.
+a table that is not registered at that version is skipped, or fails if it blocks: nobody can tell. Then follow the
+checks that were declared by name.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,11 +30,13 @@ Outcome = tuple[str, str, dict[str, Any]]
 
 def names(declaration: Declaration) -> list[str]:
     key = ["key"] if declaration.table.key else []
-    return ["schema", *key, *map(reference_check, declaration.table.references)]
+    return ["schema", *key, *map(reference_check, declaration.table.references), *declaration.checks]
 
 
 def blocks(declaration: Declaration, name: str) -> bool:
-    return name in declaration.blocking or (name.startswith("references_") and "references" in declaration.blocking)
+    if name in declaration.checks or name in declaration.blocking:
+        return True
+    return name.startswith("references_") and "references" in declaration.blocking
 
 
 def specs(declaration: Declaration, partitions: dg.PartitionsDefinition[str] | None) -> list[dg.AssetCheckSpec]:
@@ -41,6 +45,7 @@ def specs(declaration: Declaration, partitions: dg.PartitionsDefinition[str] | N
     texts["key"] = f"({', '.join(table.key)}) is unique and not null."
     for column, target in table.references.items():
         texts[reference_check(column)] = f"Every {column} is in {target} at the same materialization version."
+    texts |= {name: (inspect.getdoc(check) or "").split("\n")[0] for name, check in declaration.checks.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # partitions of checks are a preview in 1.13
         return [
@@ -55,8 +60,13 @@ def specs(declaration: Declaration, partitions: dg.PartitionsDefinition[str] | N
         ]
 
 
-def evaluate(declaration: Declaration, version: TableVersion, registry: Registry) -> list[CheckResult]:
-    """All checks of the declaration, whatever Dagster selected: the catalog publishes by them."""
+def evaluate(
+    declaration: Declaration, version: TableVersion, registry: Registry, value: Any = None
+) -> list[CheckResult]:
+    """All checks of the declaration, whatever Dagster selected: the catalog publishes by them.
+
+    `value` is what the feature function returned.
+    """
     table, written = declaration.table, _Written(version, registry)
     schema = validation.schema(table, version.inspection)
     found: dict[str, Outcome] = {"schema": (schema.outcome, schema.message, schema.details)}
@@ -65,7 +75,12 @@ def evaluate(declaration: Declaration, version: TableVersion, registry: Registry
     for column, target in table.references.items():
         name = reference_check(column)
         found[name] = _reference(column, target, written, strict=blocks(declaration, name))
-    return [_result(name, blocks(declaration, name), *outcome) for name, outcome in found.items()]
+    results = [_result(name, blocks(declaration, name), *outcome) for name, outcome in found.items()]
+    for name, check in declaration.checks.items():
+        result = check(version, registry, value)
+        blocking = result.outcome in ("passed", "failed")  # what was only warned of, or skipped, keeps nothing back
+        results.append(result.model_copy(update={"name": name, "blocking": blocking}))
+    return results
 
 
 def to_dagster(declaration: Declaration, results: Iterable[CheckResult], selected: set[str]) -> Iterator[Any]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from feature_registry import formats
+from feature_registry.defs.writing import same_rows
 from feature_registry.errors import Invalid
 from feature_registry.formats import WriteOptions
 from feature_registry.model import CheckResult, FeatureTable, Layout, Metadata, TableVersion
@@ -143,7 +144,9 @@ def declare(
         if size < 1:
             raise Invalid("is no size", field=where, value=size, expected="1 or more")
     _check_blocking(blocking, table)
-    _check_names(checks or {}, table)
+    arranged = _layouts(tuple(layouts), tuple(partition_by), tuple(sort_by))
+    checks = ({"layouts": same_rows} if len(arranged) > 1 else {}) | dict(checks or {})
+    _check_names(checks, table)
     if publish and missing_to_publish(table):
         raise Invalid(
             f"is missing in the declaration of {name!r}, and publishing needs it",
@@ -156,11 +159,11 @@ def declare(
         versioned=versioned,
         format=format,
         partition_by=tuple(partition_by),
-        layouts=_layouts(tuple(layouts), tuple(partition_by), tuple(sort_by)),
+        layouts=arranged,
         bytes_per_file=bytes_per_file,
         rows_per_group=rows_per_group,
         blocking=frozenset(blocking),
-        checks=dict(checks or {}),
+        checks=checks,
         code_version=code_version,
         publish=publish,
     )
@@ -206,7 +209,7 @@ def _check_blocking(blocking: Sequence[str], table: FeatureTable) -> None:
 
 
 def _check_names(checks: Mapping[str, Check], table: FeatureTable) -> None:
-    taken = {"schema", "key", "layouts", *map(reference_check, table.references)}
+    taken = {"schema", "key", *map(reference_check, table.references)}
     for name in checks:
         if name in taken or not re.fullmatch(r"\w+", name, re.ASCII):
             expected = f"letters, digits and _, and none of {sorted(taken)}"
@@ -222,6 +225,11 @@ def _layouts(
     for where, given in (("partition_by", partition_by), ("sort_by", sort_by)):
         if given:
             raise Invalid("is said beside layouts", field=where, value=given, expected="nothing, or no layouts")
+    return checked_layouts(layouts)
+
+
+def checked_layouts(layouts: Sequence[Layout]) -> tuple[Layout, ...]:
+    """Raises `Invalid` for layouts that cannot be written, whatever the columns."""
     names = [layout.name for layout in layouts]
     if len(set(map(str.lower, names))) < len(names):
         raise Invalid("name two of them alike", field="layouts", value=names, expected="a name each")
@@ -235,7 +243,7 @@ def _layouts(
             if bucket.transform == "opaque":
                 expected = "bucket or modulo"
                 raise Invalid("cannot be computed", field="transform", value=bucket.transform, expected=expected)
-    return layouts
+    return tuple(layouts)
 
 
 def _invalid(name: str, wrong: ValidationError) -> Invalid:

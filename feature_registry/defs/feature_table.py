@@ -115,7 +115,7 @@ def _op(declaration: Declaration, function: Function, parameters: Parameters) ->
                 made = _made(product)
             else:
                 made = _standing(declaration, mat_version, registry)
-            results = checks.evaluate(declaration, made, registry)
+            results = checks.evaluate(declaration, made, registry, value)
         entry = registry.record_checks(made.id, results, publish=declaration.publish)
         told = metadata.of_entry(entry)  # the materialization said only what was known before the checks
         context.log_event(

@@ -9,15 +9,13 @@ from typing import Any
 import dagster as dg
 from pydantic import PrivateAttr
 
-from feature_registry import formats
-from feature_registry.defs import metadata
-from feature_registry.defs.declaration import Product, declare
+from feature_registry.defs import metadata, writing
+from feature_registry.defs.declaration import Product, checked_layouts, declare
 from feature_registry.defs.partitions import mat_version_of
 from feature_registry.defs.resources import FeatureRegistryResource, free_home
-from feature_registry.defs.streams import close, metadata_of, stream
+from feature_registry.defs.streams import close, is_rows, metadata_of, stream
 from feature_registry.defs.upstream import Source, Step, annotated
 from feature_registry.errors import Invalid, RegistryError
-from feature_registry.formats import WriteOptions
 from feature_registry.location import Location
 from feature_registry.model import Producer, Registration, Report, Written
 from feature_registry.policy import missing_to_publish
@@ -89,25 +87,13 @@ def _write(registry: Registry, product: Product, mat_version: int | None, run_id
     reader = stream(value, declaration.name)
     found = metadata_of(value)
     home = free_home(registry, declaration.datastack, declaration.name, mat_version, run_id)
-    sort_by = declaration.layouts[0].sort_by if declaration.layouts else ()
-    options = WriteOptions(
-        declaration.partition_by,
-        sort_by,
-        bytes_per_file=declaration.bytes_per_file,
-        rows_per_group=declaration.rows_per_group,
-    )
+    layouts = checked_layouts(getattr(value, "layouts", ()) if is_rows(value) else ()) or declaration.layouts
     try:
-        written = formats.get(declaration.format).write(registry.store(home), home, reader, options)
+        written = writing.write(registry.store(home), home, reader, declaration, layouts)
     except BaseException:
         _remove(registry, home)
         raise
-    return {
-        "location": home,
-        "format": declaration.format,
-        "snapshot": written.snapshot,
-        "logical_types": written.logical_types,
-        **found,
-    }
+    return written | found
 
 
 def _registration(product: Product, mat_version: int | None, run_id: str, written: dict[str, Any]) -> Registration:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
 
 from feature_registry import Column, feature_table
 from feature_registry.defs import checks
-from feature_registry.model import CheckResult
+from feature_registry.model import CheckResult, TableVersion
+from feature_registry.registry import Registry
 from feature_registry_tests.defs.workshop import DATASTACK, SAID, Workshop
 
 BIG = 2**62
@@ -135,3 +137,37 @@ def test_a_blocking_reference_that_nobody_can_verify_fails(workshop: Workshop) -
     [evaluation] = [each for each in result.get_asset_check_evaluations() if each.check_name == "references_parent"]
     assert not evaluation.passed
     assert workshop.registry.find(DATASTACK, "child", 1507) is None
+
+
+def test_declared_checks_block_and_see_what_was_returned(workshop: Workshop) -> None:
+    seen: list[Any] = []
+
+    def whole(version: TableVersion, registry: Registry, value: Any) -> CheckResult:
+        """All rows are there."""
+        seen.append(value)
+        rows = registry.scan(version).collect().height
+        return CheckResult(name="any", outcome="passed" if rows == 1 else "failed", message=f"{rows} rows")
+
+    def unasked(version: TableVersion, registry: Registry, value: Any) -> CheckResult:
+        return CheckResult(name="any", outcome="skipped", blocking=True)
+
+    frame = pl.DataFrame({"id": [1, 2]})
+
+    @feature_table(**SAID, checks={"whole": whole, "unasked": unasked})
+    def child() -> pl.DataFrame:
+        return frame
+
+    specs = {spec.name: spec for spec in child.check_specs}
+    assert (specs["whole"].blocking, specs["whole"].description) == (True, "All rows are there.")
+    workshop.make(child, succeeds=False)
+    version = workshop.registry.describe(f"{DATASTACK}/child@1507").version
+    found = {check.name: check for check in version.checks}
+    assert (found["whole"].outcome, found["whole"].blocking, found["whole"].message) == ("failed", True, "2 rows")
+    assert (found["unasked"].outcome, found["unasked"].blocking) == ("skipped", False)
+    assert (version.status, seen) == ("draft", [frame])
+
+    frame = frame.head(1)
+    workshop.make(child)
+    assert workshop.registry.describe(f"{DATASTACK}/child@1507").version.status == "published"
+    workshop.make(child, selection=dg.AssetSelection.checks_for_assets(child))
+    assert seen[2] is None

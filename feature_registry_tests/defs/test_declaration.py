@@ -6,8 +6,9 @@ import pytest
 
 from feature_registry.defs.declaration import code_hash, declare, reference_check
 from feature_registry.errors import Invalid
-from feature_registry.model import Column, Owner
+from feature_registry.model import Column, HashBuckets, Layout, Owner
 
+OPAQUE = HashBuckets(column="id", partition_column="bucket", transform="opaque", buckets=8)
 SAID: dict[str, Any] = {"owner": "celltypes-team", "description": "Shapes."}
 
 
@@ -32,6 +33,15 @@ def test_only_what_was_said_is_metadata() -> None:
         ({"blocking": ["keys"]}, "blocking"),
         ({"blocking": "key"}, "blocking"),
         ({"sort_by": "id"}, "sort_by"),
+        ({"sort_by": ["id"], "layouts": [Layout(name="one")]}, "sort_by"),
+        ({"partition_by": ["id"], "layouts": [Layout(name="one")]}, "partition_by"),
+        ({"layouts": [Layout(name="one"), Layout(name="One")]}, "layouts"),
+        ({"layouts": [Layout(name="one", sort_by=("x",), curve="morton")]}, "layouts.one.sort_by"),
+        ({"layouts": [Layout(name="one", hash_buckets=(OPAQUE,))]}, "transform"),
+        ({"bytes_per_file": 0}, "bytes_per_file"),
+        ({"rows_per_group": 0}, "rows_per_group"),
+        ({"checks": {"key": len}}, "checks"),
+        ({"checks": {"no name": len}}, "checks"),
         ({"columns": {"volume": Column("Volume", type="flaot64")}}, "columns.volume.type"),
         ({"owner": None}, "owner"),
         ({"description": ""}, "description"),
@@ -62,6 +72,15 @@ def test_what_is_not_published_needs_no_owner() -> None:
 def test_a_reference_may_block_alone() -> None:
     said = declared(references={"nucleus-id": "nuclei.id"}, blocking=["references_nucleus_id"])
     assert said.blocking == {reference_check("nucleus-id")}
+
+
+def test_an_odd_column_still_names_its_layout() -> None:
+    assert [layout.name for layout in declared(sort_by=["post root/ä", "id"]).layouts] == ["by_post_root__"]
+
+
+def test_several_layouts_are_compared() -> None:
+    assert set(declared(layouts=[Layout(name="one"), Layout(name="two")]).checks) == {"layouts"}
+    assert set(declared(layouts=[Layout(name="one")]).checks) == set()
 
 
 def test_the_code_hash_is_of_what_runs() -> None:
