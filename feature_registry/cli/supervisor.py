@@ -37,7 +37,7 @@ def run(settings: Settings, dagster: bool) -> int:
     with ExitStack() as stack:
         stack.enter_context(_signals(stop))
         if dagster:
-            with _bound(settings.host, settings.dagster_port, "dagster_port"):
+            with bound(settings.host, settings.dagster_port, "dagster_port"):
                 pass  # free now; Dagster itself would say so only after many seconds
         registry, parts = stack.enter_context(serving(settings))
         settings = registry.settings
@@ -62,7 +62,7 @@ def serving(settings: Settings) -> Iterator[tuple[Registry, list[threading.Threa
 
     with ExitStack() as stack:
         listeners = {
-            name: stack.enter_context(_bound(settings.host, getattr(settings, name), name))
+            name: stack.enter_context(bound(settings.host, getattr(settings, name), name))
             for name in ("port", "file_port")
         }
         ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
@@ -72,7 +72,7 @@ def serving(settings: Settings) -> Iterator[tuple[Registry, list[threading.Threa
         stack.callback(registry.close)
         applications = create_app(registry), create_file_app(settings, file_log(settings))
         served = zip(applications, listeners.values(), strict=True)
-        yield registry, [stack.enter_context(_served(app, listener)) for app, listener in served]
+        yield registry, [stack.enter_context(served(app, listener)) for app, listener in served]
 
 
 def file_log(settings: Settings) -> Path:
@@ -100,7 +100,7 @@ def _signals(stop: threading.Event) -> Iterator[None]:
 
 
 @contextmanager
-def _bound(host: str, port: int, field: str) -> Iterator[socket.socket]:
+def bound(host: str, port: int, field: str) -> Iterator[socket.socket]:
     """A listening socket, so that the port is ours before anything is started."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
@@ -115,7 +115,7 @@ def _bound(host: str, port: int, field: str) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _served(application: Any, listener: socket.socket) -> Iterator[threading.Thread]:
+def served(application: Any, listener: socket.socket) -> Iterator[threading.Thread]:
     import uvicorn
 
     config = uvicorn.Config(application, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
