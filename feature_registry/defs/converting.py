@@ -32,7 +32,8 @@ def convert(registry: Registry, file: Location, datastack: str, mat_version: int
     header = Header.parse(store.read(place).decode(), str(place))
     store.head(file)
     system, path = store.filesystem()
-    table = SourceTable(datastack, mat_version, name or found[2])
+    resolution = {each.name: each.voxel_resolution for each in registry.datastacks()}.get(datastack)
+    table = SourceTable(datastack, mat_version, name or found[2], resolution=resolution)
     with system.open_input_stream(path(file)) as stream:  # which is unpacked, if its name says so
         rows = CsvRows(stream, header, str(file), registry.settings.dump_invalid)
         return _made(registry, table, rows)

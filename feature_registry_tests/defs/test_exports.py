@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pyarrow as pa
 import pytest
 import uvicorn
@@ -24,11 +25,13 @@ from starlette.routing import Route
 
 from feature_registry.cave import SourceTable, exporter
 from feature_registry.cave.exporter import Exporter
-from feature_registry.defs import exports
+from feature_registry.defs import dumps, exports
 from feature_registry.defs.feature_table import feature_table
 from feature_registry.demo.exporter import Exports
 from feature_registry.location import Location
-from feature_registry.model import Entry, Layout, Search, Written
+from feature_registry.model import Datastack, Entry, Layout, Search, Written
+from feature_registry.settings import Settings
+from feature_registry_tests.defs.source import Source, Told
 from feature_registry_tests.defs.workshop import DATASTACK, SAID, Workshop
 
 ROWS = 1_000
@@ -141,6 +144,22 @@ def test_a_complete_export_is_a_table_version_of_its_layouts(site: Site) -> None
     assert frame["id"].to_list() == list(range(ROWS))
     assert frame["pre_pt_root_id"].to_list() == [FIRST + n * 7919 % ROWS for n in range(ROWS)]
     assert frame.select("pre_pt_position_x", "ctr_pt_position_y").row(77) == (77, 2)
+
+
+def test_dumps_go_through_the_exporter_where_settings_say_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    said, registry = Told(), site.workshop.registry
+    said.add(DATASTACK, 1507, {"synapses": pl.DataFrame({"id": [1]})})
+    monkeypatch.setattr(Source, "told", said)
+    registry.record_datastack(Datastack(name=DATASTACK))
+    registry.record_versions(said.versions[DATASTACK].values())
+    source = f"{Source.__module__}:Source"
+    settings = Settings(home=site.workshop.folder, version_source=source, dump_via="exporter")
+    (asset,) = dumps.assets(settings, layouts={"synapses": LAYOUTS})
+    site.workshop.make(asset)
+    (entry,) = site.entries
+    assert (entry.version.layouts, entry.version.inspection.rows) == (LAYOUTS, ROWS)
+    checks = {check.name: check.outcome for check in entry.version.checks}
+    assert (checks["database"], checks["exporter"], checks["key"]) == ("skipped", "warned", "passed")
 
 
 def test_what_was_not_decoded_is_said(site: Site) -> None:
