@@ -128,7 +128,7 @@ class Exporter:
             silent, still, delay = silent + delay, still + delay, min(delay * 2, LONGEST)
 
     def _merged(self, table: SourceTable) -> bool:
-        path = f"/materialize/api/v3/datastack/{quote(table.datastack, '')}/version/{table.mat_version}/metadata"
+        path = f"/materialize/api/v3/datastack/{quote(table.datastack, '')}/version/{table.mat_version}"
         return bool(self._ask("GET", path).get("is_merged", False))
 
     def _ask(self, method: str, path: str, **said: Any) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def test_a_job_is_asked_for_with_a_spec_a_layout() -> None:
     cave = Cave({"is_merged": False}, {"message": "enqueued", "job_id": "ab12"})
     assert cave.exporter().start(SYNAPSES, LAYOUTS) == "ab12"
     looked, posted = cave.asked
-    assert looked.url.path == "/materialize/api/v3/datastack/minnie65/version/1507/metadata"
+    assert looked.url.path == "/materialize/api/v3/datastack/minnie65/version/1507"
     assert (posted.method, posted.url.path) == ("POST", RUN)
     assert posted.headers["Authorization"] == f"Bearer {TOKEN}"
     assert json.loads(posted.content)["output_specs"] == [

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 import struct
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +14,13 @@ import dagster as dg
 import polars as pl
 import pyarrow as pa
 import pytest
-import uvicorn
 from deltalake import DeltaTable
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
 from feature_registry.cave import SourceTable, exporter
 from feature_registry.cave.exporter import Exporter
 from feature_registry.defs import dumps, exports
 from feature_registry.defs.feature_table import feature_table
+from feature_registry.demo.cave import FollowedDatastack, FrozenVersion, StandIn, serving
 from feature_registry.demo.exporter import Exports
 from feature_registry.location import Location
 from feature_registry.model import Datastack, Entry, Layout, Search, Written
@@ -34,6 +28,7 @@ from feature_registry.settings import Settings
 from feature_registry_tests.defs.source import Source, Told
 from feature_registry_tests.defs.workshop import DATASTACK, SAID, Workshop
 
+TOKEN = "cave-token-of-a-test"
 ROWS = 1_000
 FIRST = 864691136041487043
 SYNAPSES = SourceTable(DATASTACK, 1507, "synapses", segmentation="minnie3_v1")
@@ -90,40 +85,14 @@ class Site:
 @pytest.fixture
 def site(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     made = Exports(tmp_path / "bucket", synapses, rows_per_batch=300)
+    version = FrozenVersion(datetime(2025, 1, 1, tzinfo=UTC))
+    known = {DATASTACK: FollowedDatastack("minnie65", "minnie3_v1", (4, 4, 40), {1507: version})}
     monkeypatch.setattr(exporter, "SHORTEST", 0.01)
-    with serving(lambda address: Starlette(routes=[*made.routes(), *cave(address)])) as address:
+    with serving(StandIn(known, TOKEN), *made.routes()) as address:
         monkeypatch.setenv("FEATURE_REGISTRY_CAVE_SERVER", address)
-        monkeypatch.setenv("FEATURE_REGISTRY_CAVE_TOKEN", "cave-token-of-a-test")
+        monkeypatch.setenv("FEATURE_REGISTRY_CAVE_TOKEN", TOKEN)
         monkeypatch.setenv("FEATURE_REGISTRY_CAVE_EXPORTS", str(made.root))
         yield Site(workshop, made)
-
-
-def cave(address: str) -> list[Route]:
-    """What else is asked: where the datastack's server is, and whether a version is merged."""
-
-    async def info(_: Request) -> JSONResponse:
-        return JSONResponse({"aligned_volume": {"name": "minnie65"}, "local_server": address})
-
-    async def version(_: Request) -> JSONResponse:
-        return JSONResponse({"is_merged": False})
-
-    return [
-        Route("/info/api/v2/datastack/full/{datastack}", info),
-        Route("/materialize/api/v3/datastack/{datastack}/version/{version}/metadata", version),
-    ]
-
-
-@contextmanager
-def serving(app: Callable[[str], Starlette]) -> Iterator[str]:
-    """The application, which is told its address, in a thread."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server = uvicorn.Server(uvicorn.Config(app(address), log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield address
-        server.should_exit = True
-        thread.join()
 
 
 def test_a_complete_export_is_a_table_version_of_its_layouts(site: Site) -> None:
@@ -201,7 +170,7 @@ def test_a_failed_export_registers_nothing(site: Site) -> None:
     text = str(failure.event_specific_data)
     assert "CAVE's export failed: could not flush to postgresql://***@10.0.0.1/x" in text
     assert "hunter2" not in text
-    assert "cave-token-of-a-test" not in text
+    assert TOKEN not in text
     assert site.folder.exists()
     assert not site.entries
 
