@@ -113,6 +113,9 @@ class FrozenRows:
         plan = json.loads(session.ask(f"EXPLAIN (FORMAT JSON) {selection.statement}")[0][0])[0]["Plan"]
         self.expected: int | None = plan["Plan Rows"] if known is None else known
         self.size: int = self.expected * plan["Plan Width"]
+        kinds = session.schema(selection.statement)
+        fields = [column.fields(field.type) for column, field in zip(selection.columns, kinds, strict=True)]
+        self._schema = pa.schema([field for of_column in fields for field in of_column])
         points = [each.name for each in selection.columns if each.type == GEOMETRY]
         self._postgis = bool(points) and bool(session.ask("SELECT to_regprocedure('st_x(geometry)') IS NOT NULL")[0][0])
         self._extents = {} if self._postgis else {name: Extent() for name in points}
@@ -121,11 +124,9 @@ class FrozenRows:
 
     @cached_property
     def reader(self) -> pa.RecordBatchReader:
-        """Decoded ahead of who reads it, in a thread of its own."""
-        batches = self._batches()
-        schema = next(batches)
-        self._ahead = _Ahead(batches, self._session)
-        return pa.RecordBatchReader.from_batches(schema, iter(self._ahead))
+        """Runs and is decoded in a thread of its own, ahead of who reads."""
+        self._ahead = _Ahead(self._batches(), self._session)
+        return pa.RecordBatchReader.from_batches(self._schema, iter(self._ahead))
 
     def statistics(self) -> list[ColumnStatistics]:
         """Counted by the database in the snapshot of the rows, of which all must have been read.
@@ -159,30 +160,25 @@ class FrozenRows:
     def _count(self, selection: Selection) -> tuple[Any, ...]:
         return self._session.ask(selection.counting(self._postgis))[0]
 
-    def _batches(self) -> Iterator[Any]:
-        """The schema, then the batches."""
-        columns = self._selection.columns
+    def _batches(self) -> Iterator[pa.RecordBatch]:
         received = 0
         with self._session.explained(), self._session.streamed(self._selection.statement) as batches:
-            fields = [column.fields(field.type) for column, field in zip(columns, batches.schema, strict=True)]
-            schema = pa.schema([field for of_column in fields for field in of_column])
-            yield schema
             for batch in batches:
                 ids = batch.column("id") if "id" in batch.schema.names else None
                 arrays = []
-                for column, values in zip(columns, batch.columns, strict=True):
+                for column, values in zip(self._selection.columns, batch.columns, strict=True):
+                    arrays += column.arrow(values, ids)
                     if column.name in self._extents:
                         self._extents[column.name].add(values)
-                    arrays += column.arrow(values, ids)
                 received += batch.num_rows
-                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+                yield pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         self._received = received
 
 
 class _Ahead:
     """Runs an iterator in a thread, a few items ahead of who takes them."""
 
-    def __init__(self, items: Iterator[Any], session: Session) -> None:
+    def __init__(self, items: Iterator[pa.RecordBatch], session: Session) -> None:
         self._items = items
         self._session = session
         self._queue: queue.Queue[Any] = queue.Queue(BATCHES_AHEAD)

@@ -49,6 +49,11 @@ class Session:
             cursor.execute(statement, parameters or None)
             return cursor.fetchall()
 
+    def schema(self, statement: str) -> pa.Schema:
+        """What `streamed` will answer, without running it."""
+        with self.explained(), self._cursor() as cursor:
+            return cursor.adbc_execute_schema(statement)
+
     @contextlib.contextmanager
     def streamed(self, statement: str) -> Iterator[pa.RecordBatchReader]:
         """The answer as it comes over the socket, in COPY's binary form."""
