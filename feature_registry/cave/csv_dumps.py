@@ -48,9 +48,13 @@ class Header:
     points: frozenset[str]
 
     @classmethod
-    def parse(cls, text: str, place: str) -> Header:
+    def parse(cls, data: bytes, place: str) -> Header:
         types: dict[str, pa.DataType] = {}
         points = set()
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise Invalid("is no text", field=place, expected="UTF-8") from None
         for number, line in enumerate(csv.reader(io.StringIO(text)), 1):
             if len(line) != 2 or not line[0] or line[0] in types:
                 expected = "a new column's name and its SQL type"

@@ -29,7 +29,7 @@ def convert(registry: Registry, file: Location, datastack: str, mat_version: int
     if found is None:
         raise Invalid("is no CSV file", field="file", value=str(file), expected="a name that ends with .csv or .csv.gz")
     store, place = registry.store(file), Location(f"{found[1]}/{found[2]}_header.csv")
-    header = Header.parse(store.read(place).decode(), str(place))
+    header = Header.parse(store.read(place), str(place))
     store.head(file)
     system, path = store.filesystem()
     resolution = {each.name: each.voxel_resolution for each in registry.datastacks()}.get(datastack)
@@ -54,21 +54,21 @@ def _made(registry: Registry, table: SourceTable, rows: CsvRows) -> Entry:
         runs.append(context.run.run_id)
         return rows
 
-    instance = dg.DagsterInstance.ephemeral()  # that of an installation hears of it as of any table made elsewhere
-    partition = str(table.mat_version)
-    instance.add_dynamic_partitions(mat_versions(table.datastack).name or "", [partition])
-    settings = registry.settings
+    partition, settings = str(table.mat_version), registry.settings
     resource = FeatureRegistryResource(
         home=str(settings.home), database=settings.database, managed=settings.managed, person=registry.person.name
     )
     try:
-        dg.materialize(
-            [converted],
-            instance=instance,
-            resources={REGISTRY: resource, IO_MANAGER: FeatureTableIOManager(feature_registry=resource)},
-            partition_key=partition,
-            run_config=QUIET,
-        )
+        # The instance of an installation hears of it as of any table made elsewhere.
+        with dg.DagsterInstance.ephemeral() as instance:
+            instance.add_dynamic_partitions(mat_versions(table.datastack).name or "", [partition])
+            dg.materialize(
+                [converted],
+                instance=instance,
+                resources={REGISTRY: resource, IO_MANAGER: FeatureTableIOManager(feature_registry=resource)},
+                partition_key=partition,
+                run_config=QUIET,
+            )
     except dg.DagsterError as failure:
         if isinstance(failure.__cause__, RegistryError):
             raise failure.__cause__ from None

@@ -38,8 +38,9 @@ def dump(
     job = _begun(context.instance, exporter, table, key)
     if job is None:
         if next(registry.store(place).list(place), None) is not None:
-            expected = "an empty place; or register it by hand, if it is known to be complete"
-            raise Conflict("holds an export of an unknown job", field="location", value=str(place), expected=expected)
+            message = "holds files of an export that failed, or that CAVE has forgotten"
+            expected = "nothing there; or a registration by hand, of what is known to be complete"
+            raise Conflict(message, field="location", value=str(place), expected=expected)
         job = exporter.start(table, layouts)
         context.instance.add_run_tags(context.run.run_id, {key: job})
     context.log.info(f"job {job} of CAVE's exporter writes {place}")

@@ -42,7 +42,7 @@ LINES = [
 def rows(lines: list[str], header: str = HEADER, invalid: bool = False) -> pa.Table:
     text = "".join(f"{line}\n" for line in lines).encode()
     stream = pa.CompressedInputStream(pa.BufferReader(gzip.compress(text)), "gzip")
-    return CsvRows(stream, Header.parse(header, "t_header.csv"), "t.csv.gz", invalid).reader.read_all()
+    return CsvRows(stream, Header.parse(header.encode(), "t_header.csv"), "t.csv.gz", invalid).reader.read_all()
 
 
 def refusal(lines: list[str], header: str = HEADER) -> Invalid:
@@ -98,7 +98,7 @@ def test_a_file_is_read_piece_by_piece(tmp_path: Path) -> None:
     with gzip.open(path, "wt", compresslevel=1) as file:
         file.writelines(f"{ID + number},{number}\n" for number in range(1_500_000))
     stream = pa.input_stream(str(path), compression="gzip")
-    header = Header.parse("id,bigint\nn,integer\n", "h")
+    header = Header.parse(b"id,bigint\nn,integer\n", "h")
     before, total, batches = pa.total_allocated_bytes(), 0, 0
     for batch in CsvRows(stream, header, "t", False).reader:
         total, batches = total + int((pl.Series(batch["id"]) - ID).sum()), batches + 1
@@ -136,6 +136,12 @@ def test_what_is_wrong_is_named(line: str, text: str) -> None:
 )
 def test_a_wrong_header_is_refused(header: str, text: str) -> None:
     assert text in str(refusal(LINES, header))
+
+
+def test_a_header_is_text() -> None:
+    assert list(Header.parse("\ufeffid,bigint\n".encode(), "h").types) == ["id"]
+    with pytest.raises(Invalid, match="is no text"):
+        Header.parse(b"\xff\xfe\x00", "h")
 
 
 def test_types_are_those_of_arrow() -> None:

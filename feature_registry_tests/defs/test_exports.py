@@ -173,6 +173,9 @@ def test_a_failed_export_registers_nothing(site: Site) -> None:
     assert TOKEN not in text
     assert site.folder.exists()
     assert not site.entries
+    site.exports.fault = None
+    assert not site.dump(succeeds=False).success  # or CAVE would append
+    assert len(site.exports.jobs) == 1
 
 
 def test_a_dead_step_finds_its_job(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +213,7 @@ def test_files_of_an_unknown_job_are_left_alone(site: Site) -> None:
     site.exports.jobs.clear()
     failed = site.dump(succeeds=False)
     (failure,) = [event for event in failed.all_events if event.is_step_failure]
-    assert "holds an export of an unknown job" in str(failure.event_specific_data)
+    assert "holds files of an export that failed, or that CAVE has forgotten" in str(failure.event_specific_data)
     assert site.exports.jobs == {}
 
 
