@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from feature_registry.defs import external, jobs, schedules, sensors
+from feature_registry.defs import dumps, external, jobs, schedules, sensors, wanted
 from feature_registry.defs.feature_table import IO_MANAGER, REGISTRY
 from feature_registry.defs.io_manager import FeatureTableIOManager
 from feature_registry.defs.reconcile import reconcile
@@ -23,18 +23,21 @@ def build_defs(
     settings: Settings | None = None,
     resources: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
-    """The feature tables (and other assets) of the modules, with a job and a nightly schedule a datastack, the other
-    tables of the catalog, the sensors, and the two resources, of which `resources` replaces any. Without modules, those
-    of the settings.
+    """The feature tables (and other assets) of the modules, and the dumps of the other tables that CAVE lists, with
+    a job and a nightly schedule a datastack, the other tables of the catalog, the sensors, and the two resources, of
+    which `resources` replaces any. Without modules, those of the settings.
     """
     settings = settings or Settings()
     loaded = [
         importlib.import_module(each) if isinstance(each, str) else each
         for each in (settings.feature_modules if modules is None else modules)
     ]
-    assets = dg.load_assets_from_modules(loaded)
+    written = list(dg.load_assets_from_modules(loaded))
+    dumped = dumps.assets(settings, taken=_keys(written))
+    assets = [*written, *dumped]
+    stacks = {asset.key.path[0] for asset in dumped}
     work = [
-        (jobs.materialize(datastack, tables, versioned), datastack, tables, versioned)
+        (jobs.materialize(datastack, tables, versioned, apart=datastack in stacks), datastack, tables, versioned)
         for (datastack, versioned), tables in sorted(_grouped(assets).items())
     ]
     return dg.Definitions(
@@ -45,19 +48,29 @@ def build_defs(
                 job,
                 datastack,
                 [table.key for table in tables],
-                policy=settings.materialize,
+                settings=settings,
                 versioned=versioned,
+                dumped=_keys(dumped),
             )
             for job, datastack, tables, versioned in work
         ],
         sensors=[
-            sensors.new_versions([job for job, *_ in work], settings.source, settings.materialize),
+            sensors.new_versions([job for job, datastack, *_ in work if datastack not in stacks], settings),
+            *(
+                wanted.automation(settings, each, tables)
+                for _, each, tables, versioned in work
+                if versioned and each in stacks
+            ),
             sensors.catalog_json,
             reconcile,
         ],
         resources=_resources() | dict(resources or {}),
-        executor=dg.in_process_executor,
+        executor=jobs.APART if dumped else dg.in_process_executor,
     )
+
+
+def _keys(assets: Iterable[Any]) -> set[dg.AssetKey]:
+    return {key for asset in assets if isinstance(asset, dg.AssetsDefinition) for key in asset.keys}
 
 
 def _resources() -> dict[str, Any]:

@@ -8,7 +8,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from feature_registry.registry import Registry
 
 DEFAULT = WriteOptions()
+SMALL = 64_000_000
 CHECKS = ("schema", "key", "references")
 
 Check = Callable[[TableVersion, "Registry", Any], CheckResult]
@@ -43,6 +44,7 @@ class Declaration:
     format: str = "delta"
     partition_by: tuple[str, ...] = ()
     layouts: tuple[Layout, ...] = ()
+    layouts_from: int = SMALL
     bytes_per_file: int = DEFAULT.bytes_per_file
     rows_per_group: int = DEFAULT.rows_per_group
     blocking: frozenset[str] = frozenset({"schema", "key"})
@@ -63,6 +65,10 @@ class Declaration:
         from dagster import AssetKey
 
         return AssetKey([self.datastack, self.name])
+
+    def found(self, metadata: dict[str, Any]) -> Declaration:
+        """With what was found out about the table while it was made."""
+        return replace(self, table=FeatureTable.checked(dict(self.table) | metadata)) if metadata else self
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -97,6 +103,7 @@ def declare(
     partition_by: Sequence[str] = (),
     sort_by: Sequence[str] = (),
     layouts: Sequence[Layout] = (),
+    layouts_from: int = SMALL,
     bytes_per_file: int = DEFAULT.bytes_per_file,
     rows_per_group: int = DEFAULT.rows_per_group,
     blocking: Sequence[str] = ("schema", "key"),
@@ -113,7 +120,8 @@ def declare(
     format: what it is written as
     partition_by: columns whose values part the files
     sort_by: columns that sort the rows, so that a reader of few rows reads few files
-    layouts: arrangements of the rows instead of `sort_by`; if the first is smaller than 64 MB, it is the only one
+    layouts: arrangements of the rows instead of `sort_by`
+    layouts_from: bytes of the first layout from which the others are written, too; below, reading all costs little
     bytes_per_file: about; a file ends with the row group that fills it
     rows_per_group: of a Parquet file's row groups, which is what a reader skips or reads
     blocking: checks that keep a table version a draft if they fail: schema, key, references, references_COLUMN
@@ -160,6 +168,7 @@ def declare(
         format=format,
         partition_by=tuple(partition_by),
         layouts=arranged,
+        layouts_from=layouts_from,
         bytes_per_file=bytes_per_file,
         rows_per_group=rows_per_group,
         blocking=frozenset(blocking),

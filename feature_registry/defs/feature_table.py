@@ -17,7 +17,7 @@ from feature_registry.defs.declaration import Declaration, Product, Skipped, cod
 from feature_registry.defs.io_manager import OUTPUT
 from feature_registry.defs.partitions import asset_key, dep, mat_version_of, mat_versions, partition_of
 from feature_registry.defs.resources import FeatureRegistryResource
-from feature_registry.defs.streams import close
+from feature_registry.defs.streams import close, metadata_of
 from feature_registry.defs.upstream import Source, Step, annotated
 from feature_registry.errors import Invalid
 from feature_registry.model import Search, TableVersion
@@ -115,7 +115,7 @@ def _op(declaration: Declaration, function: Function, parameters: Parameters) ->
                 made = _made(product)
             else:
                 made = _standing(declaration, mat_version, registry)
-            results = checks.evaluate(declaration, made, registry, value)
+            results = checks.evaluate(declaration.found(metadata_of(value)), made, registry, value)
         entry = registry.record_checks(made.id, results, publish=declaration.publish)
         told = metadata.of_entry(entry)  # the materialization said only what was known before the checks
         context.log_event(

@@ -12,16 +12,20 @@ from feature_registry.settings import Materialize
 Job = UnresolvedAssetJobDefinition  # Dagster has no public name for it
 
 
+# A table that takes its process along, for want of memory say, must not end the others: dumps have one each.
+APART = dg.multiprocess_executor
+
+
 def job_name(datastack: str, versioned: bool = True) -> str:
     return f"materialize_{datastack}" if versioned else f"materialize_{datastack}_unversioned"
 
 
-def materialize(datastack: str, assets: Iterable[dg.AssetsDefinition], versioned: bool) -> Job:
+def materialize(datastack: str, assets: Iterable[dg.AssetsDefinition], versioned: bool, *, apart: bool = False) -> Job:
     """All tables of the datastack in one run; small ones take milliseconds in process and seconds in one each."""
     return dg.define_asset_job(
         job_name(datastack, versioned),
         selection=dg.AssetSelection.assets(*assets),
-        executor_def=dg.in_process_executor,
+        executor_def=APART if apart else dg.in_process_executor,
         description=f"Makes the {'' if versioned else 'un'}versioned feature tables of {datastack}.",
     )
 

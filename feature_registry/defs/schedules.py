@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import dagster as dg
 
-from feature_registry.defs.jobs import Job, chosen
+from feature_registry.defs import wanted
+from feature_registry.defs.jobs import Job
 from feature_registry.defs.partitions import mat_versions, partition_of
 from feature_registry.defs.resources import FeatureRegistryResource
-from feature_registry.errors import NotFound
 from feature_registry.registry import Registry
-from feature_registry.settings import Materialize
+from feature_registry.settings import Settings
 
 
 def missing(
@@ -19,10 +19,13 @@ def missing(
     datastack: str,
     keys: Sequence[dg.AssetKey],
     *,
-    policy: Materialize,
+    settings: Settings,
     versioned: bool,
+    dumped: Container[dg.AssetKey] = (),
 ) -> dg.ScheduleDefinition:
-    """Asks for the tables of the job that the catalog lacks, at the versions of the policy."""
+    """Asks for the tables of the job that the catalog lacks, at the versions of the policy; of those that are dumped,
+    for what there is no objection to.
+    """
 
     @dg.schedule(
         name=job.name.replace("materialize_", "missing_", 1),
@@ -35,26 +38,30 @@ def missing(
         context: dg.ScheduleEvaluationContext, feature_registry: FeatureRegistryResource
     ) -> list[dg.RunRequest] | dg.SkipReason:
         registry = feature_registry.registry
-        numbers = _wanted(registry, context.instance, datastack, policy) if versioned else [None]
-        found = [(number, [key for key in keys if _lacks(registry, key, number)]) for number in numbers]
+        numbers = _wanted(registry, context.instance, datastack, settings) if versioned else [None]
+        lacking = {number: [key for key in keys if _lacks(registry, key, number)] for number in numbers}
+        known = {each.mat_version: each for each in wanted.versions(registry, datastack)}
         requests = [
-            dg.RunRequest(partition_key=partition_of(number), asset_selection=lacking)
-            for number, lacking in found
-            if lacking
+            dg.RunRequest(partition_key=partition_of(number), asset_selection=asked)
+            for number, found in lacking.items()
+            if (
+                asked := [
+                    key
+                    for key in found
+                    if key not in dumped
+                    or wanted.objection(registry, settings, known[number or 0], key.path[1]) is None
+                ]
+            )
         ]
         return requests or dg.SkipReason("Nothing is missing")
 
     return schedule
 
 
-def _wanted(registry: Registry, instance: dg.DagsterInstance, datastack: str, policy: Materialize) -> list[int | None]:
+def _wanted(registry: Registry, instance: dg.DagsterInstance, datastack: str, settings: Settings) -> list[int | None]:
     """The versions that are made unasked and that have a partition."""
-    try:
-        valid = [each.mat_version for each in registry.mat_versions(datastack) if each.valid]
-    except NotFound:  # no version of it has appeared yet
-        return []
-    known = set(instance.get_dynamic_partitions(mat_versions(datastack).name or ""))
-    return [number for number in chosen(valid, max(valid, default=0), policy) if str(number) in known]
+    held = set(instance.get_dynamic_partitions(mat_versions(datastack).name or ""))
+    return [number for number in wanted.numbers(registry, settings, datastack) if str(number) in held]
 
 
 def _lacks(registry: Registry, key: dg.AssetKey, mat_version: int | None) -> bool:

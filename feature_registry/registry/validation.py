@@ -105,12 +105,18 @@ def arrow_type(name: str) -> str:
 
 
 def _location(connection: Connection, registration: Registration) -> CheckResult:
-    """One place may be registered under one name only, unless somebody wants it so."""
+    """One place may be registered under one name only, unless somebody wants it so: an alias names the other."""
+    places = entries.places_of(connection, str(registration.location))
     mine = (registration.datastack, registration.name, registration.mat_version)
-    others = [place for place in entries.places_of(connection, str(registration.location)) if place != mine]
-    if not others:
+    aliased = [ref.rpartition(".")[0] or ref for ref in registration.derived_from]
+    others = {
+        f"{datastack}/{name}@{'unversioned' if at is None else at}"
+        for datastack, name, at in places
+        if (datastack, name, at) != mine
+    }
+    names = sorted(others.difference(aliased))
+    if not names:
         return CheckResult(name="location", outcome="passed")
-    names = [f"{datastack}/{name}@{'unversioned' if at is None else at}" for datastack, name, at in others]
     message = f"registered already as {', '.join(names)}"
     return CheckResult(name="location", outcome="warned", message=message, details={"tables": names})
 

@@ -13,6 +13,7 @@ from feature_registry import feature_table
 from feature_registry.defs.jobs import materialize
 from feature_registry.defs.schedules import missing
 from feature_registry.model import Datastack, MaterializationVersion
+from feature_registry.settings import Settings
 from feature_registry_tests.defs.workshop import DATASTACK, SAID, Workshop
 
 
@@ -48,7 +49,8 @@ def workshop(tmp_path: Path) -> Iterator[Workshop]:
 
 def tick(workshop: Workshop, policy: Any, assets: list[dg.AssetsDefinition], versioned: bool = True) -> Any:
     job = materialize(DATASTACK, assets, versioned)
-    schedule = missing(job, DATASTACK, [each.key for each in assets], policy=policy, versioned=versioned)
+    settings = Settings(materialize=policy)
+    schedule = missing(job, DATASTACK, [each.key for each in assets], settings=settings, versioned=versioned)
     with dg.build_schedule_context(instance=workshop.instance, resources=workshop.sensed) as context:
         return schedule(context)
 
