@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_registry.formats._sorting import MEMORY, held_schema, into_duckdb
+from feature_registry.formats._sorting import MEMORY, held_schema, into_duckdb, to_duckdb
 from feature_registry.location import Location
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def row_hash(reader: pa.RecordBatchReader) -> tuple[int, int]:
     """How many rows there are, and the sum of their hashes, which does not depend on their order."""
     schema = held_schema(reader.schema)
     batches = (into_duckdb(batch, schema) for batch in reader)
-    source = pa.RecordBatchReader.from_batches(schema, batches)  # noqa: F841  DuckDB finds it by its name
+    source = to_duckdb(pa.RecordBatchReader.from_batches(schema, batches))  # noqa: F841  DuckDB finds it by its name
     columns = ", ".join(schema.names)
     with duckdb.connect(config={"memory_limit": MEMORY}) as connection:
         found = connection.sql(f"select count(*), coalesce(sum(hash({columns})::hugeint), 0) from source")  # noqa: S608

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -16,8 +17,8 @@ import pyarrow.compute as pc
 
 from feature_registry.errors import Invalid, Unavailable
 
-MEMORY = "500MB"
-"""What DuckDB may hold; the rest waits on disk. The peak is about 1 GB more; more memory makes it no faster."""
+MEMORY = "1GB"
+"""What DuckDB may hold; the rest waits on disk."""
 ROWS_PER_BATCH = 65_536
 
 Codes = npt.NDArray[np.uint64]
@@ -52,9 +53,10 @@ def _sorted(
     schema, columns = reader.schema, held_schema(reader.schema)
     extra = pa.schema([(name, pa.uint64()) for name in (("high", "low", "row") if axes else ("row",))])
     failures: list[BaseException] = []
-    source = pa.RecordBatchReader.from_batches(  # noqa: F841  DuckDB finds it by its name
+    prepared = pa.RecordBatchReader.from_batches(
         pa.schema([*columns, *extra]), _recorded(_prepared(reader, axes), failures)
     )
+    source = to_duckdb(prepared)  # noqa: F841  DuckDB finds it by its name
     order = ", ".join([f"c{schema.get_field_index(key)}" for key in keys] + extra.names)
     names = ", ".join(columns.names)
     with (
@@ -148,6 +150,11 @@ def _fits(kind: pa.DataType) -> bool:
     if pa.types.is_timestamp(kind):  # with a zone, DuckDB has microseconds only
         return kind.tz is None or kind.unit == "us"
     return any(test(kind) for test in _SAME)
+
+
+def to_duckdb(reader: pa.RecordBatchReader) -> Any:
+    """A stream that DuckDB reads as it needs; of a reader itself, pyarrow would read up to a gigabyte ahead for it."""
+    return reader.__arrow_c_stream__()
 
 
 def into_duckdb(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
