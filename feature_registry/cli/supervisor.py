@@ -71,8 +71,8 @@ def serving(settings: Settings) -> Iterator[tuple[Registry, list[threading.Threa
         registry = Registry(settings)
         stack.callback(registry.close)
         applications = create_app(registry), create_file_app(settings, file_log(settings))
-        served = zip(applications, listeners.values(), strict=True)
-        yield registry, [stack.enter_context(served(app, listener)) for app, listener in served]
+        pairs = zip(applications, listeners.values(), strict=True)
+        yield registry, [stack.enter_context(served(app, listener)) for app, listener in pairs]
 
 
 def file_log(settings: Settings) -> Path:
