@@ -39,7 +39,9 @@ def schema(table: FeatureTable, inspection: Inspection) -> CheckResult:
     stored = {
         field.name: arrow_type(inspection.logical_types.get(field.name, field.type)) for field in inspection.fields
     }
+    arranged = {name for layout in inspection.layouts for name in layout.partition_columns}
     buckets = [name for each in table.hash_buckets for name in (each.column, each.partition_column)]
+    buckets = [name for name in buckets if name not in arranged]
     spoken = dict.fromkeys([*table.columns, *table.key, *table.references, *buckets])
     missing = [name for name in spoken if name not in stored]
     differing = {

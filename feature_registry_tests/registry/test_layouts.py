@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +151,12 @@ def test_a_layouts_files_are_rows_of_the_manifest_of_all(registry: Registry, kin
 def test_row_groups_say_what_a_read_would_cost(registry: Registry, kind: str, tmp_path: Path) -> None:
     version = register(registry, written(registry, kind, tmp_path / "t")).entry.version
     files, groups = both(registry, version.id)
-    assert set(groups.column_names) == {"file", "size", "rows"} | {
+    names = [field.name for field in version.inspection.fields]
+    assert set(groups.column_names) == {"file", "size", "rows"} | {f"size.{name}" for name in names} | {
         f"{part}.{name}" for part in ("min", "max", "nulls") for name in ("pre", "post", "id")
     }
+    sizes = reduce(pc.add, [groups[f"size.{name}"] for name in names])
+    assert sizes.to_pylist() == groups["size"].to_pylist()
     per_file = groups.group_by("file").aggregate([("rows", "sum"), ("size", "sum"), ("file", "count")]).sort_by("file")
     assert per_file["file"].to_pylist() == list(range(len(files)))
     assert per_file["rows_sum"].to_pylist() == files["rows"].to_pylist()
@@ -198,6 +202,16 @@ def test_what_a_folder_does_not_tell_of_a_type_is_said(registry: Registry, tmp_p
     version = register(registry, tmp_path / "t", layouts=named, logical_types={"part": "int32"}).entry.version
     for name in ("plain", "parted"):
         assert_frame_equal(registry.scan(version, name).sort("id").collect(), frame)
+
+
+def test_a_table_may_say_itself_how_a_layout_is_bucketed(registry: Registry, tmp_path: Path) -> None:
+    place = written(registry, "parquet", tmp_path / "t")
+    plain = [BY_PRE, Layout(name="by_cell")]
+    version = register(registry, place, layouts=plain, hash_buckets=list(BY_CELL.hash_buckets)).entry.version
+    assert (version.status, len(version.inspection.fields)) == ("published", 4)
+    meant = {"bucket": {"description": "Which bucket."}}  # a column of the layout is none of the table
+    report = register(registry, place, name="other", layouts=plain, columns=meant)
+    assert [each.outcome for each in report.checks if each.name == "schema"] == ["failed"]
 
 
 def test_of_too_many_files_no_row_groups_are_kept(
