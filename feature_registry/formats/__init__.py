@@ -36,8 +36,8 @@ class Inspected:
 
     Of a table with several layouts: the files of all of them, their paths below the location of the whole, and the
     column `layout` (string). `groups` has a row a row group: `file` (int64: the row number of its file in the
-    manifest), `size` (int64: compressed bytes), `rows`, and statistics of the columns by which the layouts sort. A
-    format itself gives none of both.
+    manifest), `size` and `size.NAME` (int64: compressed bytes, of all and of each column), `rows`, and statistics of
+    the columns by which the layouts sort. A format itself gives none of both.
     """
 
     inspection: Inspection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -108,18 +109,23 @@ def footers_of(store: Store, files: Sequence[Location]) -> list[pq.FileMetaData]
 
 
 def row_groups(store: Store, files: Sequence[Location], schema: pa.Schema) -> pa.Table:
-    """A row a row group: `file` (the number of its file among these), `size`, `rows` and the schema's statistics."""
-    rows = []
+    """A row a row group: `file` (the number of its file among these), `size`, `rows`, `size.NAME` of every column
+    in the files, and the schema's statistics.
+    """
+    rows: list[dict[str, int]] = []
     footers = footers_of(store, files)
     for number, footer in enumerate(footers):
+        names = footer.schema.to_arrow_schema().names
+        leaves = [footer.schema.column(at).path for at in range(footer.num_columns)]
+        columns = [leaf if leaf in names else leaf.partition(".")[0] for leaf in leaves]  # a list, or a struct
         for group in map(footer.row_group, range(footer.num_row_groups)):
-            size = sum(group.column(at).total_compressed_size for at in range(group.num_columns))
-            rows.append((number, size, group.num_rows))
-    counts = zip(*rows, strict=True) if rows else ((), (), ())
-    columns = {
-        name: pa.array(values, pa.int64()) for name, values in zip(("file", "size", "rows"), counts, strict=True)
-    }
-    return pa.table(columns | footer_statistics(footers, schema, by_group=True))
+            sizes: Counter[str] = Counter()
+            for at, name in enumerate(columns):
+                sizes[f"size.{name}"] += group.column(at).total_compressed_size
+            rows.append({"file": number, "size": sizes.total(), "rows": group.num_rows, **sizes})
+    found = dict.fromkeys(["file", "size", "rows", *(name for row in rows for name in row)])
+    counts = {name: pa.array([row.get(name, 0) for row in rows], pa.int64()) for name in found}
+    return pa.table(counts | footer_statistics(footers, schema, by_group=True))
 
 
 def has_statistics(kind: pa.DataType) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ class Arranged:
 @dataclass(frozen=True, slots=True)
 class Choice:
     """A layout, and which of its files are read: `kept` are their row numbers in the manifest of all layouts. `read`
-    are the bytes of their row groups that can match, `size` those of the whole files.
+    are the bytes of the wanted columns in their row groups that can match, `size` those of the whole files.
     """
 
     layout: Arranged
@@ -43,14 +44,24 @@ class Choice:
 
 
 def choose(
-    layouts: Sequence[Arranged], groups: pa.Table | None, where: Where, schema: pa.Schema, name: str | None = None
+    layouts: Sequence[Arranged],
+    groups: pa.Table | None,
+    where: Where,
+    schema: pa.Schema,
+    *,
+    columns: Sequence[str] | None = None,
+    name: str | None = None,
 ) -> Choice:
     """The layout that is named, else the one with the fewest bytes in row groups that can match, then in files, then
     the first.
 
-    `groups` is the manifest of the row groups; None: nothing is known of them, so files are read whole.
+    `groups` is the manifest of the row groups; None: nothing is known of them, so files are read whole. `columns` are
+    those that are wanted beside those of `where`; None: all.
     """
-    able = None if groups is None else groups.take(pa.array(prune(groups, where, schema).kept))
+    able = None
+    if groups is not None:
+        touched = groups.take(pa.array(prune(groups, where, schema).kept))
+        able = pa.table({"file": touched["file"], "size": _read(touched, where, columns)})
     choices = [_pruned(layout, able, where, schema) for layout in layouts]
     named = [each for each in choices if each.layout.name == name]
     best = min(named or choices, key=lambda each: (each.read, each.size))
@@ -72,6 +83,16 @@ def _pruned(layout: Arranged, able: pa.Table | None, where: Where, schema: pa.Sc
         why = (*why, f"row groups that can match: {len(touched):,}, in {len(kept):,} of these files")
     size = _total(layout.files.take(pa.array(kept)))
     return Choice(layout, layout.numbers[kept], _total(touched), size, why)
+
+
+def _read(groups: pa.Table, where: Where, columns: Sequence[str] | None) -> pa.ChunkedArray:
+    """The bytes of each row group that are read."""
+    if columns is None:
+        return groups["size"]
+    wanted = {f"size.{name}" for name in columns} | {f"size.{name}" for part in where for name, _, _ in part}
+    # A layout's files lack the columns that it is partitioned by.
+    sizes = [groups[name].fill_null(0) for name in wanted if name in groups.column_names]
+    return reduce(pc.add, sizes, pa.chunked_array([np.zeros(len(groups), np.int64)]))
 
 
 def _total(parts: pa.Table) -> int:

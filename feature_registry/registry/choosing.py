@@ -49,7 +49,7 @@ def chosen(entry: Entry, request: PlanRequest, manifest: pa.Table, groups: pa.Ta
         Arranged(layout.name, *manifests.of_layout(manifest, inspection, layout.name), _hash_buckets(entry, layout))
         for layout in layouts
     ]
-    choice = pruning.choose(arranged, groups, where, schema, name)
+    choice = pruning.choose(arranged, groups, where, schema, columns=request.columns, name=name)
     return Reading(choice.layout.name, choice.layout.files, choice.kept, choice.why)
 
 

@@ -57,12 +57,14 @@ class Stored:
         for name in columns:
             values = [row["abc".index(name)] for row in rows]
             known = [value for value in values if value is not None]
+            said[f"size.{name}"] = len(known)
             said |= {f"min.{name}": min(known, default=None), f"max.{name}": max(known, default=None)}
             said[f"nulls.{name}"] = len(values) - len(known)
         return said
 
     def _schema(self, columns: str, more: dict[str, pa.DataType]) -> pa.Schema:
-        names = ["size", "rows", *(f"{part}.{name}" for part in ("min", "max", "nulls") for name in columns)]
+        names = ["size", "rows"]
+        names += [f"{part}.{name}" for part in ("size", "min", "max", "nulls") for name in columns]
         return pa.schema([*more.items(), *((name, pa.int64()) for name in names)])
 
     @property
@@ -90,7 +92,7 @@ def test_no_layout_loses_a_row_and_the_cheapest_is_read(rows: list[Row], where: 
     best = choose(layouts, groups, where, SCHEMA)
     costs = []
     for layout in layouts:
-        choice = choose(layouts, groups, where, SCHEMA, layout.name)
+        choice = choose(layouts, groups, where, SCHEMA, name=layout.name)
         wanted = sorted((row for row in rows if matches(row, where)), key=repr)
         found = [row for number in choice.kept for row in stored.rows[number] if matches(row, where)]
         assert sorted(found, key=repr) == wanted
@@ -120,7 +122,19 @@ def test_it_says_what_the_others_would_cost() -> None:
         "layout by_b: 40 of 80 bytes in 1 of 8 files",
         "layout by_a would be 120 of 240 bytes in 3 of 8 files",
     )
-    assert choose(layouts, stored.groups, where, SCHEMA, "by_a").why[:2] == (
+    assert choose(layouts, stored.groups, where, SCHEMA, name="by_a").why[:2] == (
         "layout by_a was asked for: 120 of 240 bytes in 3 of 8 files",
         "layout by_b would be 40 of 80 bytes in 1 of 8 files",
     )
+
+
+def test_only_the_columns_that_are_read_count() -> None:
+    stored = Stored()
+    rows: list[Row] = [(number, None if number % 2 else number, 0) for number in range(16)]
+    layout = stored.arranged("by_a", rows, "a")
+    where = ((("a", "<", 4),),)
+    assert choose([layout], stored.groups, where, SCHEMA, columns=["b"]).read == 4 + 2  # bytes of `a` and of `b`
+    assert choose([layout], stored.groups, where, SCHEMA, columns=["a"]).read == 4
+    assert choose([layout], stored.groups, (), SCHEMA, columns=["b"]).read == 8
+    assert choose([layout], stored.groups, (), SCHEMA, columns=["parted by it"]).read == 0
+    assert choose([layout], stored.groups, (), SCHEMA).read == 16 * BYTES
