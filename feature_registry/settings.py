@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     dump_expiring: bool = Field(False, description="whether versions are dumped that CAVE will drop, too")
     dump_invalid: bool = Field(False, description="whether rows are dumped that CAVE says are not valid, too")
     dump_tables: tuple[str, ...] = Field(("*",), description="patterns of the tables that are dumped, such as synapse*")
+    dump_layouts_from: int = Field(
+        64_000_000, ge=0, description="bytes of the first layout of a dump from which the others are written, too"
+    )
     dump_rows_per_second: int = Field(
         200_000, gt=0, description="what a dump is expected to do, by which one that cannot end in time is not begun"
     )
@@ -85,7 +88,7 @@ class Settings(BaseSettings):
         """The `module:class` of the version source."""
         if self.version_source is not None:
             return self.version_source
-        return "feature_registry.cave.server:Cave" if self.cave_server else "feature_registry.demo.database:CortexVersions"
+        return "feature_registry.cave.server:Cave" if self.cave_server else "feature_registry.demo.source:CortexCave"
 
     @cached_property
     def managed_root(self) -> Location:

@@ -91,7 +91,7 @@ def test_the_lineage_shows_what_is_upstream(look: Callable[..., str]) -> None:
 def test_a_table_from_outside_is_explained_like_one_of_ours(look: Callable[..., str]) -> None:
     shown = look(f"/assets/{DATASTACK}/spine_shapes?view=overview", "External Asset", "Volume of the spine [um^3]")
     assert "volume\ndouble\nVolume of the spine [um^3]" in shown
-    assert "root_id\nreferences: cell_types.pt_root_id\nint64" in shown
+    assert "root_id\nreferences: cell_info.pt_root_id\nint64" in shown
     assert f"{DATASTACK}/spine_shapes@2.0" in shown
     assert "Shapes of spines, made elsewhere." in shown
     assert "Missing (2)" in look(f"/assets/{DATASTACK}/spine_shapes?view=partitions", "Materialized (1)")

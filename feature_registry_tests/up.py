@@ -79,7 +79,7 @@ class Up:
             owner="spine-lab",
             description="Shapes of spines, made elsewhere.",
             columns={"volume": Column("Volume of the spine", unit="um^3")},
-            references={"root_id": "cell_types.pt_root_id"},
+            references={"root_id": "cell_info.pt_root_id"},
             publish=True,
         )
 

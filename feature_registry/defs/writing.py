@@ -19,9 +19,6 @@ from feature_registry.storage import Store
 if TYPE_CHECKING:
     from feature_registry.defs.declaration import Declaration
 
-SMALL = 64_000_000
-"""Bytes of a table of which one layout is enough: reading all of it costs little."""
-
 
 def write(
     store: Store, home: Location, reader: pa.RecordBatchReader, declaration: Declaration, layouts: Sequence[Layout]
@@ -41,7 +38,7 @@ def write(
     said = {"format": declaration.format, "logical_types": written.logical_types}
     if len(layouts) > 1:
         files, size = _files(table_format, store, place, written.snapshot)
-        if size >= SMALL:
+        if size >= declaration.layouts_from:
             for layout in layouts[1:]:
                 rows = _rows.read_rows(store, files, columns)
                 table_format.write(store, home.joined(layout.name), *_arranged(rows, declaration, layout))

@@ -70,7 +70,6 @@ def _cell_types(cortex: Cortex, mat_version: int) -> pl.DataFrame:
         "target_id": cortex.nuclei["id"],
         "classification_system": np.where(cortex.excitatory[cell], "excitatory_neuron", "inhibitory_neuron"),
         "cell_type": cortex.cell_type[cell],
-        **_bound("pt", cortex.nuclei, cortex.roots[mat_version]),
     }
     return pl.DataFrame(columns)
 

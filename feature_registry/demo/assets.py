@@ -1,130 +1,23 @@
-"""The demo's feature tables: dumps out of the embedded database, and what is computed from them."""
+"""The demo's feature tables that are computed from dumps."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-import dagster as dg
 import polars as pl
-import pyarrow as pa
 
 from feature_registry.defs.feature_table import feature_table
-from feature_registry.demo import database
 from feature_registry.demo.cortex import DATASTACK, RESOLUTION
-from feature_registry.demo.meanings import CITATION, bound_point, identity, node, point
-from feature_registry.model import Column
+from feature_registry.demo.meanings import CITATION, identity
+from feature_registry.model import Column, SegmentationNode
 
 CUBIC_MICROMETRES_PER_VOXEL = math.prod(RESOLUTION.tolist()) * 1e-9
 BOUTON_AT_NO_CLEFT = 0.03  # um^3
 BOUTON_PER_CLEFT = 60.0  # um^3 of bouton for each um^3 of cleft
 THOMSEN = 1.6075  # the exponent in Thomsen's formula for the surface of an ellipsoid, good to 1.1 %
 
-# The tables have the shapes of those of MICrONS, doi:10.1038/s41586-025-08790-w.
-_DUMPED: dict[str, Any] = {
-    "datastack": DATASTACK,
-    "owner": "cave-team",
-    "license": "CC-BY-4.0",
-    "citation": CITATION,
-    "key": ["id"],
-    "code_version": database.code_version(),
-}
 _COMPUTED: dict[str, Any] = {"datastack": DATASTACK, "license": "CC-BY-4.0", "citation": CITATION}
-
-
-# -------------------------------------------------------------------------------------------------------- dumps
-
-
-@feature_table(
-    **_DUMPED,
-    description="Every synapse that was detected, with its points and the cells on both sides. Synthetic.",
-    tags=["annotation", "synapse", "synthetic"],
-    columns={
-        "id": identity("synapses"),
-        "size": Column("Size of the cleft", unit="voxel", type="int32"),
-        **bound_point("pre_pt", "the presynaptic point"),
-        **point("ctr_pt", "The centre of the cleft"),
-        **bound_point("post_pt", "the postsynaptic point"),
-    },
-    sort_by=["post_pt_root_id", "id"],
-    invalidation_radius=1_000,
-)
-def synapses(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
-    return database.dump("synapses", int(context.partition_key))
-
-
-@feature_table(
-    **_DUMPED,
-    description="Every nucleus that was detected. A cell may have none, or by mistake more than one. Synthetic.",
-    tags=["annotation", "nucleus", "soma", "synthetic"],
-    columns={
-        "id": identity("nucleus_detection"),
-        "volume": Column("Volume of the nucleus", unit="um^3", type="float64"),
-        **bound_point("pt", "the centre of the nucleus"),
-        **point("bb_start", "Lower corner of the bounding box"),
-        **point("bb_end", "Upper corner of the bounding box"),
-    },
-    invalidation_radius=15_000,
-)
-def nucleus_detection(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
-    return database.dump("nucleus_detection", int(context.partition_key))
-
-
-@feature_table(
-    **_DUMPED,
-    description="The type of every cell with a nucleus. Synthetic.",
-    tags=["annotation", "cell type", "synthetic"],
-    columns={
-        "id": identity("cell_types"),
-        "target_id": identity("nucleus_detection", "The nucleus of the cell"),
-        "classification_system": Column("excitatory_neuron or inhibitory_neuron", unit="1"),
-        "cell_type": Column("The type, such as 23P or BC", unit="1"),
-        **bound_point("pt", "the centre of the nucleus"),
-    },
-    references={"target_id": "nucleus_detection.id"},
-    invalidation_radius=15_000,
-)
-def cell_types(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
-    return database.dump("cell_types", int(context.partition_key))
-
-
-@feature_table(
-    **_DUMPED,
-    description="How far the axon and the dendrite of a cell were proofread. A row holds for the cell that it judged: "
-    "where valid_id differs from pt_root_id, the cell was edited since. Synthetic.",
-    tags=["annotation", "proofreading", "synthetic"],
-    columns={
-        "id": identity("proofreading_status"),
-        "valid_id": node("root_id", "The cell that was judged, by the root id that it had then"),
-        "status_axon": Column("Whether the axon was proofread", unit="1", type="bool"),
-        "status_dendrite": Column("Whether the dendrite was proofread", unit="1", type="bool"),
-        "strategy_axon": Column("How far the axon was followed", unit="1"),
-        "strategy_dendrite": Column("How far the dendrite was followed", unit="1"),
-        **bound_point("pt", "a point in the soma"),
-    },
-)
-def proofreading_status(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
-    return database.dump("proofreading_status", int(context.partition_key))
-
-
-@feature_table(
-    **_DUMPED,
-    description="Spines that were found under synapses. Synthetic.",
-    tags=["annotation", "spine", "synapse", "synthetic"],
-    columns={
-        "id": identity("spines"),
-        "target_id": identity("synapses", "The synapse on the spine"),
-        "spine_volume": Column("Volume of the spine", unit="um^3", type="float64"),
-        **bound_point("pt", "the postsynaptic point"),
-    },
-    references={"target_id": "synapses.id"},
-    invalidation_radius=2_000,
-)
-def spines(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
-    return database.dump("spines", int(context.partition_key))
-
-
-# ----------------------------------------------------------------------------------------------------- computed
 
 
 @feature_table(
@@ -193,7 +86,12 @@ def synapse_bouton_size(synapses: pl.LazyFrame) -> pl.LazyFrame:
     key=["nucleus_id"],
     columns={
         "nucleus_id": identity("nucleus_detection", "The nucleus"),
-        "pt_root_id": node("root_id", "Cell of the nucleus, at this version; 0: none"),
+        "pt_root_id": Column(
+            "Cell of the nucleus, at this version; 0: none",
+            unit="1",
+            kind=SegmentationNode(level="root_id"),
+            type="int64",
+        ),
         "nucleus_volume": Column("Volume of the nucleus", unit="um^3", type="float64"),
         "nucleus_area": Column(
             "Surface of the ellipsoid in the bounding box, by Thomsen's formula", unit="um^2", type="float64"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,10 @@ import polars as pl
 import psycopg
 import pyarrow as pa
 from psycopg import conninfo, sql
-from pydantic import SecretStr
 
-from feature_registry.cave import Rows, SourceTable
-from feature_registry.cave.database import FrozenDatabases
 from feature_registry.demo import postgresql
-from feature_registry.demo.annotations import TABLES, tables
-from feature_registry.demo.cortex import DATASTACK, LATEST, RESOLUTION, TIME_STAMPS, VERSIONS, Cortex, Size, build
-from feature_registry.model import Datastack, MaterializationVersion
+from feature_registry.demo.annotations import tables
+from feature_registry.demo.cortex import DATASTACK, LATEST, TIME_STAMPS, VERSIONS, Cortex, Size, build
 from feature_registry.settings import Settings
 
 PUBLIC = f"{DATASTACK}_public"
@@ -35,6 +31,7 @@ SEGMENTATION = DATASTACK  # the chunked graph, by whose name the tables of what 
 MERGED = VERSIONS[:1]
 VIEW = "cell_info"
 INVALID = 3  # rows of each table that were taken back: they are in the database, and must not be dumped
+_LOADED = ", loaded "
 _GENERATOR = ("annotations", "cortex", "database", "laboratory", "outside")
 _EWKB_POINT_Z = b"\x01\x01\x00\x00\x80"
 _VIEW = """
@@ -72,9 +69,9 @@ def write(into: Path, cortex: Cortex | None = None) -> list[str]:
     """
     address = server(into)
     names = [ALIGNED_VOLUME, *(f"{DATASTACK}__mat{mat_version}" for mat_version in VERSIONS)]
-    held = _made_of(address)
+    held = _said(address)
     wanted = None if cortex is None else made_of(cortex.size)
-    missing = [name for name in names if name not in held or wanted not in (None, held[name])]
+    missing = [name for name in names if name not in held or wanted not in (None, held[name][0])]
     for name in missing:
         draft = f"{name}_{os.getpid()}"
         with psycopg.connect(address, autocommit=True) as connection:
@@ -84,7 +81,7 @@ def write(into: Path, cortex: Cortex | None = None) -> list[str]:
         _fill(conninfo.make_conninfo(address, dbname=draft), name, made)
         with psycopg.connect(address, autocommit=True) as connection:  # a database that is there is whole
             _drop(connection, name)
-            said = sql.Literal(made_of(made.size))
+            said = sql.Literal(f"{made_of(made.size)}{_LOADED}{datetime.now(UTC).isoformat()}")
             connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(draft), said))
             connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*map(sql.Identifier, (draft, name))))
     return missing
@@ -111,10 +108,17 @@ def ewkb(axes: Sequence[pl.Series]) -> pa.BinaryArray:
     return pa.Array.from_buffers(pa.binary(), count, [None, ends, pa.py_buffer(values)])
 
 
-def _made_of(address: str) -> dict[str, str]:
+def loaded(into: Path) -> datetime:
+    """When the last of the databases was made."""
+    return max(instant for _, instant in _said(server(into)).values())
+
+
+def _said(address: str) -> dict[str, tuple[str, datetime]]:
+    """Of which cortex a database is, and since when it is there."""
     with psycopg.connect(address) as connection:
-        said = "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database"
-        return {name: made for name, made in connection.execute(said) if made}
+        found = connection.execute("SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database")
+        said = {name: text.partition(_LOADED) for name, text in found if text and _LOADED in text}
+    return {name: (made, datetime.fromisoformat(instant)) for name, (made, _, instant) in said.items()}
 
 
 def _drop(connection: psycopg.Connection[Any], name: str) -> None:
@@ -195,29 +199,3 @@ def _with_invalid(frame: pl.DataFrame) -> pl.DataFrame:
         frame = frame.with_columns(pl.lit(begun, pl.Datetime("us")).alias("created"))
     wrong = frame.head(INVALID).with_columns(pl.col("id") + frame["id"].max(), pl.lit(False).alias("valid"))
     return pl.concat([frame.with_columns(pl.lit(True).alias("valid")), wrong])
-
-
-class CortexVersions:
-    """To be replaced by the stand-in server."""
-
-    def datastacks(self) -> list[Datastack]:
-        x, y, z = map(float, RESOLUTION)
-        return [Datastack(name=DATASTACK, aligned_volume=ALIGNED_VOLUME, voxel_resolution=(x, y, z))]
-
-    def versions(self, datastack: str) -> list[MaterializationVersion]:
-        return [
-            MaterializationVersion(datastack=datastack, mat_version=mat_version, time_stamp=time_stamp, tables=TABLES)
-            for mat_version, time_stamp in TIME_STAMPS.items()
-        ]
-
-    def table(self, datastack: str, mat_version: int, name: str) -> SourceTable:
-        return SourceTable(datastack, mat_version, name, {"key": ["id"]}, segmentation=SEGMENTATION)
-
-    def rows(self, table: SourceTable) -> Rows:
-        write(folder())
-        return FrozenDatabases(SecretStr(server(folder()))).rows(table)
-
-
-def dump(table: str, mat_version: int) -> pa.RecordBatchReader:
-    source = CortexVersions()
-    return source.rows(source.table(DATASTACK, mat_version, table)).reader

@@ -1,24 +1,29 @@
-"""Runs the demo's Dagster job in this process, one run a materialization version."""
+"""Runs the demo's Dagster jobs in this process, one run a materialization version."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import dagster as dg
 
+from feature_registry.cave import load_version_source
 from feature_registry.cli.instance import prepare
+from feature_registry.defs import announcements
 from feature_registry.defs.build import build_defs
 from feature_registry.defs.external import MARK
 from feature_registry.defs.jobs import job_name
 from feature_registry.defs.partitions import mat_versions
-from feature_registry.demo.cortex import DATASTACK
-from feature_registry.demo.database import CortexVersions
-from feature_registry.model import TableVersion
+from feature_registry.demo import database
+from feature_registry.errors import Unavailable
+from feature_registry.model import MaterializationVersion, TableVersion
 from feature_registry.registry import Registry
 from feature_registry.settings import Settings
 
+LAYOUTS_FROM = 1_000_000  # bytes; the usual limit would leave every table of the demo with one
+ASKED_WITHIN = 60  # seconds
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
@@ -26,7 +31,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 class Materialized:
     """The published tables of one materialization version, and whether a run had to make them."""
 
-    mat_version: int
+    version: MaterializationVersion
     tables: tuple[TableVersion, ...]
     skipped: bool
     seconds: float
@@ -43,28 +48,48 @@ def open_instance() -> dg.DagsterInstance:
 
 def materialize(versions: Sequence[int], instance: dg.DagsterInstance) -> Iterator[Materialized]:
     """Makes all feature tables of each version; a version whose tables this very code made is skipped."""
-    definitions = build_defs(["feature_registry.demo.assets"])
-    job = definitions.resolve_job_def(job_name(DATASTACK))
-    specs = definitions.resolve_all_asset_specs()
-    code = {spec.key.path[-1]: spec.code_version for spec in specs if MARK not in spec.metadata}
-    registry = Registry(Settings())
+    settings = Settings()
+    registry = Registry(settings)
     try:
-        for datastack in CortexVersions().datastacks():
-            registry.record_datastack(datastack)
-            registry.record_versions(CortexVersions().versions(datastack.name))
-        instance.add_dynamic_partitions(mat_versions(DATASTACK).name or "", [*map(str, versions)])
-        for mat_version in versions:
+        announced = _announced(registry, settings, instance)
+        settings = settings.model_copy(update={"dump_layouts_from": LAYOUTS_FROM})
+        definitions = build_defs(["feature_registry.demo.assets"], settings)
+        specs = [each for each in definitions.resolve_all_asset_specs() if MARK not in each.metadata]
+        loaded = database.loaded(database.folder())
+        for version in (each for each in announced if each.mat_version in versions):
             begun = time.perf_counter()
-            made = _made(registry, code, mat_version)
-            skipped = {table.name: table.producer.code_version for table in made} == code
+            code = {each.key.path[1]: each.code_version for each in specs if each.key.path[0] == version.datastack}
+            made = _made(registry, version, code, loaded)
+            skipped = len(made) == len(code)
             if not skipped:
-                job.execute_in_process(partition_key=str(mat_version), instance=instance, run_config=QUIET)
-                made = _made(registry, code, mat_version)
-            yield Materialized(mat_version, tuple(made), skipped, time.perf_counter() - begun)
+                job = definitions.resolve_job_def(job_name(version.datastack))
+                key = str(version.mat_version)
+                job.execute_in_process(partition_key=key, instance=instance, run_config=QUIET)
+                made = _made(registry, version, code, loaded)
+            yield Materialized(version, tuple(made), skipped, time.perf_counter() - begun)
     finally:
         registry.close()
 
 
-def _made(registry: Registry, names: Iterable[str], mat_version: int) -> list[TableVersion]:
-    found = [registry.find(DATASTACK, name, mat_version) for name in names]
-    return [table for table in found if table is not None]
+def _announced(registry: Registry, settings: Settings, instance: dg.DagsterInstance) -> list[MaterializationVersion]:
+    """What the sensor `new_versions` does, once: all that the source says is in the catalog, and has a partition."""
+    found, problems = announcements.heard(load_version_source(settings.source), ASKED_WITHIN)
+    if problems:
+        raise Unavailable("; ".join(problems), field="version_source", value=settings.source)
+    for datastack, versions in found:
+        announcements.record(registry, datastack, versions)
+        keys = [str(version.mat_version) for version in versions]
+        instance.add_dynamic_partitions(mat_versions(datastack.name).name or "", keys)
+    return [version for _, versions in found for version in versions]
+
+
+def _made(
+    registry: Registry, version: MaterializationVersion, code: Mapping[str, str | None], since: datetime
+) -> list[TableVersion]:
+    """The tables that this code made of the cortex that is in the databases now."""
+    found = [registry.find(version.datastack, name, version.mat_version) for name in code]
+    return [
+        table
+        for table in found
+        if table is not None and table.producer.code_version == code[table.name] and table.created_at > since
+    ]

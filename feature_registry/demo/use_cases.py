@@ -110,7 +110,7 @@ def use_case_7(registry: FeatureRegistry) -> pl.DataFrame:
     A root is one if all its nuclei are of excitatory cells: a cell that hangs together with an inhibitory one is none.
     """
     excitatory = (
-        registry.table("cell_types")
+        registry.table("cell_info")
         .scan(columns=["pt_root_id", "classification_system"])
         .filter(pl.col("pt_root_id") != 0)
         .group_by("pt_root_id")

@@ -54,7 +54,9 @@ def materialize() -> None:
     with pipeline.open_instance() as instance:
         for made in pipeline.materialize(VERSIONS, instance):
             how = "made by this code already, skipped" if made.skipped else f"{made.seconds:.1f} s"
-            say(f"  version {made.mat_version}: {len(made.tables)} tables, {made.rows:,} rows ({how})")
+            files = "" if made.version.parent is None else f", in the files of {made.version.parent}: no byte is copied"
+            version = f"{made.version.datastack}, version {made.version.mat_version}"
+            say(f"  {version}: {len(made.tables)} tables, {made.rows:,} rows{files} ({how})")
 
 
 def register(address: str, files: Path) -> None:

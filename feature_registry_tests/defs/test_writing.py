@@ -46,7 +46,7 @@ LAYOUTS = [
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """All tables are."""
-    monkeypatch.setattr(writing, "SMALL", 0)
+    monkeypatch.setitem(SAID, "layouts_from", 0)
 
 
 def asset(value: Any = FRAME, **said: Any) -> Any:
