@@ -5,7 +5,7 @@ JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 LOCK := requirements.lock
-BENCHMARKS = $(sort $(basename $(notdir $(shell grep -l '^ *figure."' benchmarks/*.py))))
+BENCHMARKS = $(subst _,-,$(sort $(basename $(notdir $(shell grep -l '^ *figure."' benchmarks/*.py)))))
 UV_VERSION = $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' $(LOCK))
 
 .DEFAULT_GOAL := help
@@ -48,7 +48,7 @@ format: $(READY)
 
 bench: $(READY)
 	@test -n "$(filter $(NAME),$(BENCHMARKS))" || { echo "Which one? NAME= one of $(BENCHMARKS)" >&2; exit 2; }
-	$(BIN)/python -m benchmarks.$(NAME)
+	$(BIN)/python -m benchmarks.$(subst -,_,$(NAME))
 
 docs: $(READY)
 	$(BIN)/python -m docs.generate

@@ -290,7 +290,7 @@ def figures() -> Iterator[str]:
         "What was measured, and where, is in the [README](../../README.md#figures)."
     )
     for name, module in benchmark_modules():
-        yield f"## {name}\n\n{prose(module)}"
+        yield f"## {name.replace('_', '-')}\n\n{prose(module)}"
         rows = [(code(key(call)), _limit(call, module)) for call in figure_calls(module)]
         yield table(("figure", "limit"), rows)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -121,7 +122,14 @@ class FrozenDatabase:
         execute(conninfo.make_conninfo(self.server, dbname=self.name), *statements)
 
     def add(
-        self, name: str, schema_type: str, rows: pa.Table, *, split: bool = True, srid: int | None = None
+        self,
+        name: str,
+        schema_type: str,
+        rows: pa.Table,
+        more: Iterable[pa.Table] = (),
+        *,
+        split: bool = True,
+        srid: int | None = None,
     ) -> SourceTable:
         """Makes the table of flattened rows; a column `valid` may be among them, else all are.
 
@@ -130,31 +138,28 @@ class FrozenDatabase:
         """
         fields = SCHEMAS[schema_type]
         annotation, segmentation = _columns(fields)
+        tables = {name: annotation, f"{name}__{SEGMENTATION}": {"id": "bigint"} | segmentation}
         if not split:
-            annotation = {key: annotation.get(key, kind) for key, kind in _merged(fields).items()}
-            segmentation = {}
-        filled = _filled(rows, annotation | segmentation, srid)
-        self._fill(name, annotation, filled)
-        if segmentation:
-            self._fill(f"{name}__{SEGMENTATION}", {"id": "bigint"} | segmentation, filled)
-        bound = BOUND in fields.values()
-        return SourceTable(
-            self.datastack,
-            self.mat_version,
-            name,
-            schema_type=schema_type,
-            segmentation=SEGMENTATION if bound else None,
-        )
+            tables = {name: {key: annotation.get(key, kind) for key, kind in _merged(fields).items()}}
+        elif not segmentation:
+            tables = {name: annotation}
+        for table, columns in tables.items():
+            described = [sql.SQL("{} {}").format(sql.Identifier(key), sql.SQL(kind)) for key, kind in columns.items()]
+            self.execute(sql.SQL("CREATE TABLE {} ({})").format(sql.Identifier(table), sql.SQL(", ").join(described)))
+        for part in chain([rows], more):
+            filled = _filled(part, annotation | segmentation, srid)
+            for table, columns in tables.items():
+                self._append(table, columns, filled)
+        for each in ("ALTER TABLE {} ADD PRIMARY KEY (id)", "ANALYZE {}"):
+            self.execute(*(sql.SQL(each).format(sql.Identifier(table)) for table in tables))
+        bound = SEGMENTATION if segmentation else None
+        return SourceTable(self.datastack, self.mat_version, name, schema_type=schema_type, segmentation=bound)
 
-    def _fill(self, name: str, columns: dict[str, str], rows: pa.Table) -> None:
-        described = [sql.SQL("{} {}").format(sql.Identifier(key), sql.SQL(kind)) for key, kind in columns.items()]
-        table = sql.Identifier(name)
-        self.execute(sql.SQL("CREATE TABLE {} ({})").format(table, sql.SQL(", ").join(described)))
+    def _append(self, table: str, columns: dict[str, str], rows: pa.Table) -> None:
         kinds = {key: _ARROW[kind.split(" NOT NULL")[0]] for key, kind in columns.items()}
         address = conninfo.make_conninfo(self.server, dbname=self.name)
         with adbc.connect(address, autocommit=True) as connection, connection.cursor() as cursor:
-            cursor.adbc_ingest(name, rows.select(list(kinds)).cast(pa.schema(list(kinds.items()))), mode="append")
-        self.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (id)").format(table), sql.SQL("ANALYZE {}").format(table))
+            cursor.adbc_ingest(table, rows.select(list(kinds)).cast(pa.schema(list(kinds.items()))), mode="append")
 
 
 def execute(address: str, *statements: str | sql.Composable) -> None:
@@ -188,7 +193,7 @@ def live_database(
 def _columns(fields: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """Of the annotations, and of what is bound to their points."""
     annotation = {"id": "bigint"} | _BOOKKEEPING
-    segmentation = {}
+    segmentation: dict[str, str] = {}
     for name, kind in fields.items():
         if kind in {POINT, BOUND}:
             annotation[f"{name}_position"] = "geometry"
@@ -224,16 +229,16 @@ def _filled(rows: pa.Table, columns: dict[str, str], srid: int | None) -> pa.Tab
     return pa.table(made)
 
 
-def synapses(rows: int, seed: int = 5) -> pa.Table:
-    """Flattened, in the shape of a cortex: 18-digit ids, a hundred inputs a cell."""
+def synapses(rows: int, seed: int = 5, cells: int | None = None) -> pa.Table:
+    """Flattened, in the shape of a cortex: 18-digit ids, a hundred inputs a cell. Another seed gives other ids."""
     random = np.random.default_rng(seed)
-    roots = 864_691_135_000_000_000 + 137 * np.arange(max(rows // 100, 1))
+    roots = 864_691_135_000_000_000 + 137 * np.arange(cells or max(rows // 100, 1))
     centre = random.integers([0, 0, 0], [400_000, 300_000, 28_000], (rows, 3))
-    columns = {"id": random.permutation(rows) + 100_000_000_000_000_000}
+    columns = {"id": np.arange(rows) + 100_000_000_000_000_000 + seed * 10**10}
     for side in ("pre", "post"):
         near = centre + random.integers(-40, 40, (rows, 3))
         columns |= {f"{side}_pt_position_{axis}": near[:, number].astype(np.int32) for number, axis in enumerate("xyz")}
         columns[f"{side}_pt_supervoxel_id"] = random.integers(80 * 10**15, 90 * 10**15, rows)
         columns[f"{side}_pt_root_id"] = random.choice(roots, rows)
     columns |= {f"ctr_pt_position_{axis}": centre[:, number].astype(np.int32) for number, axis in enumerate("xyz")}
-    return pa.table(columns | {"size": random.integers(30, 5000, rows).astype(np.float64)})
+    return pa.table(columns | {"size": random.lognormal(6, 1, rows).round()})
