@@ -51,6 +51,9 @@ def configuration(folder: Path, postgresql: bool) -> dict[str, Any]:
             "config": {"base_dir": str(folder / "compute_logs")},
         },
         "concurrency": {"runs": {"max_concurrent_runs": 4}, "pools": {"default_limit": 1}},
+        # A run whose process was killed starts again; its place in a pool is free after that long.
+        "run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False},
+        "run_monitoring": {"enabled": True, "free_slots_after_run_end_seconds": 60},
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
     }

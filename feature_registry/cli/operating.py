@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -117,3 +119,29 @@ def gc(
     ]
     typer.echo(grid(("leftover", "bytes", "age", "drafts"), lines) if lines else "no leftovers")
     typer.echo(f"{len(found)} {'would be deleted' if dry_run else 'deleted'}", err=True)
+
+
+@app.command()
+def dumps(
+    context: typer.Context,
+    datastack: Annotated[str | None, typer.Argument(help="Unset: all that are followed.")] = None,
+    mat_version: Annotated[int | None, typer.Option(help="Unset: the versions that are made unasked.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what would be dumped out of CAVE's database, and why other tables would not."""
+    dry_run = needed("feature_registry.defs.dry_run", "pipeline")
+    found = list(dry_run.planned(catalog(context), datastack, mat_version))
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    lines = [
+        (
+            each.table,
+            "" if each.rows is None else f"{each.rows:,}",
+            "" if each.bytes is None else amount(each.bytes),
+            f"alias of {each.alias}" if each.alias else " ".join(each.layouts),
+            each.why_not or "would be made",
+        )
+        for each in found
+    ]
+    typer.echo(grid(("table", "rows", "bytes a layout", "layouts", "what"), lines) if lines else "no tables")

@@ -35,9 +35,14 @@ def versions(registry: Registry, datastack: str) -> tuple[MaterializationVersion
 
 def numbers(registry: Registry, settings: Settings, datastack: str) -> list[int]:
     """The materialization versions that are made unasked."""
+    return unasked(settings, versions(registry, datastack))
+
+
+def unasked(settings: Settings, known: Iterable[MaterializationVersion]) -> list[int]:
+    """Those of a datastack's versions that are made unasked."""
     usable = [
         each.mat_version
-        for each in versions(registry, datastack)
+        for each in known
         if each.valid and each.status in ("available", "expired") and (each.long_term or settings.dump_expiring)
     ]
     return chosen(usable, max(usable, default=0), settings.materialize)
