@@ -58,6 +58,7 @@ ROOMS_OF: dict[str | None, set[str]] = {
     "pipeline": {"defs", "definitions"},
     "demo": {"demo"},
 }
+OF_CAVES_EXTRA = {f"feature_registry.cave.{name}" for name in ("database", "selection", "session")}  # by `needed`
 LIBRARIES = {
     "dagster": {"defs", "definitions", "demo"},
     "sqlalchemy": {"catalog"},
@@ -177,13 +178,19 @@ def installed(extra: str | None) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("extra", [None, "server", "pipeline", "demo"])
+def brings(extra: str | None, module: str) -> bool:
+    if module in OF_CAVES_EXTRA:
+        return extra == "cave"
+    return room(module) in ROOMS_OF.get(extra, set())
+
+
+@pytest.mark.parametrize("extra", [None, "server", "pipeline", "cave", "demo"])
 def test_an_extra_brings_what_its_rooms_import(extra: str | None) -> None:
     """The client's extras (duckdb, pandas) are imported by the functions that use them."""
     missing = [
         arrow
         for arrow in IMPORTS
-        if room(arrow.module) in ROOMS_OF[extra]
+        if brings(extra, arrow.module)
         and not (arrow.deferred and room(arrow.module) in ROOMS_OF[None])
         and arrow.target.split(".")[0] not in installed(extra) | sys.stdlib_module_names
     ]

@@ -7,6 +7,7 @@ are voxels, so what is no whole number of 32 bits is refused rather than rounded
 from __future__ import annotations
 
 import struct
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -107,15 +108,14 @@ class Extent:
 
     def __init__(self) -> None:
         self.count = 0
-        self.minimum: list[int | None] = [None] * len(AXES)
-        self.maximum: list[int | None] = [None] * len(AXES)
-        self.total: list[int | None] = [None] * len(AXES)
+        self.minimum: list[Any] = [None] * len(AXES)
+        self.maximum: list[Any] = [None] * len(AXES)
+        self.total: list[Any] = [None] * len(AXES)
 
     def add(self, column: pa.BinaryArray) -> None:
         held = column.drop_null()
         if not len(held):
             return
-        self.count += len(held)
         sizes = pc.unique(pc.binary_length(held)).to_pylist()
         if len(sizes) == 1:
             fixed = held.cast(pa.binary(sizes[0]))
@@ -123,9 +123,10 @@ class Extent:
             points = np.frombuffer(fixed.buffers()[1], kind, len(fixed), fixed.offset * sizes[0])["point"]
         else:
             points = np.array([struct.unpack("<3d", value[-_POINT_BYTES:]) for value in held.to_pylist()])
-        for axis in range(len(AXES)):
-            values = np.ascontiguousarray(points[:, axis])
-            low, high, total = int(values.min()), int(values.max()), int(values.sum())
-            self.minimum[axis] = low if self.minimum[axis] is None else min(low, self.minimum[axis])
-            self.maximum[axis] = high if self.maximum[axis] is None else max(high, self.maximum[axis])
-            self.total[axis] = total + (self.total[axis] or 0)
+        axes = np.ascontiguousarray(points.T)
+        low, high, total = ([int(each) for each in of] for of in (axes.min(axis=1), axes.max(axis=1), axes.sum(axis=1)))
+        if self.count:
+            low, high = list(map(min, low, self.minimum)), list(map(max, high, self.maximum))
+            total = list(map(add, total, self.total))
+        self.count += len(held)
+        self.minimum, self.maximum, self.total = low, high, total

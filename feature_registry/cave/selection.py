@@ -29,7 +29,9 @@ _REAL = "FILTER (WHERE {column} <> 'NaN')"  # PostgreSQL holds NaN to be the gre
 _UNORDERED = ("NULL::text",) * 3
 _OF_TEXT = ('min({value} COLLATE "C")', 'max({value} COLLATE "C")', "NULL::text")
 _OF_FLOATS = (f"min({{column}}) {_REAL}", f"max({{column}}) {_REAL}", f"sum({{column}}::float8) {_REAL}")
-_AGGREGATES = {  # minimum, maximum and sum; exact sums as text, which holds any number of digits
+_AGGREGATES: dict[
+    str, tuple[str, ...]
+] = {  # minimum, maximum and sum; exact sums as text, which holds any number of digits
     **dict.fromkeys(_INTEGERS, ("min({column})", "max({column})", "sum({column})::text")),
     **dict.fromkeys(_FLOATS, _OF_FLOATS),
     **dict.fromkeys(_MOMENTS, ("min({value})", "max({value})", "NULL::text")),
@@ -95,7 +97,9 @@ class SelectedColumn:
 
     def aggregates(self, postgis: bool) -> list[sql.Composable]:
         """Values present, and for each of `names` minimum, maximum and sum."""
-        templates = _AGGREGATES["decimal"] if self.decimal is not None else _AGGREGATES.get(self.type, _OF_TEXT)
+        templates: tuple[str, ...] = (
+            _AGGREGATES["decimal"] if self.decimal is not None else _AGGREGATES.get(self.type, _OF_TEXT)
+        )
         if self.type == GEOMETRY:
             axes = [f"ST_{axis.upper()}({{column}})::bigint" for axis in AXES] if postgis else []
             templates = tuple(of for axis in axes for of in (f"min({axis})", f"max({axis})", f"sum({axis})::text"))
@@ -165,7 +169,7 @@ class Selection:
             alone.append(replace(self, relations={alias: name}, columns=columns, valid=where))
         return alone
 
-    def _select(self, parts: list[sql.Composable]) -> str:
+    def _select(self, parts: Sequence[sql.Composable]) -> str:
         sources = [
             sql.SQL("{} AS {}").format(*map(sql.Identifier, (name, alias))) for alias, name in self.relations.items()
         ]

@@ -47,7 +47,7 @@ class Session:
     def ask(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with self.explained(), self._cursor(use_copy=False) as cursor:
             cursor.execute(statement, parameters or None)
-            return cursor.fetchall()
+            return list(cursor.fetchall())
 
     def schema(self, statement: str) -> pa.Schema:
         """What `streamed` will answer, without running it."""
