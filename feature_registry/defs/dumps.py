@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from feature_registry.cave import ColumnStatistics, Rows, SourceTable, load_version_source
+from feature_registry.cave import ColumnStatistics, Rows, SourceTable, load_version_source, meanings
 from feature_registry.defs import exports, forecast, wanted
 from feature_registry.defs.comparison import compare
 from feature_registry.defs.declaration import Skipped
@@ -225,8 +225,12 @@ class Dumped:
 def metadata_of(registry: Registry, described: SourceTable, columns: Sequence[str]) -> dict[str, Any]:
     """What the source says of the table; of the fields that publishing needs, else what the catalog says."""
     known = _known(registry, described.datastack, described.name)
-    key = {"key": ("id",)} if "id" in columns else {}
-    return _needed(known, described.datastack, described.name) | key | described.metadata
+    said = {
+        "key": ("id",) if "id" in columns else (),
+        "columns": meanings.columns(columns, described),
+        "references": meanings.references(columns, described),
+    }
+    return _needed(known, described.datastack, described.name) | said | described.metadata
 
 
 def _needed(known: FeatureTable | None, datastack: str, table: str) -> dict[str, Any]:

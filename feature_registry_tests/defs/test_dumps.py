@@ -16,7 +16,7 @@ from feature_registry.cave import ColumnStatistics
 from feature_registry.defs import announcements, dumps, forecast
 from feature_registry.defs.build import build_defs
 from feature_registry.errors import Unavailable
-from feature_registry.model import Layout
+from feature_registry.model import Layout, TableId
 from feature_registry.settings import Settings
 from feature_registry_tests.defs.source import AT, Rows, Source, Told
 from feature_registry_tests.defs.workshop import DATASTACK, QUIET, Workshop
@@ -87,6 +87,7 @@ def test_every_listed_table_is_dumped_with_what_the_source_says_of_it(workshop: 
     entry = workshop.registry.describe(f"{DATASTACK}/nuclei@1507")
     assert entry.version.status == "published"
     assert (entry.table.description, entry.table.owner.person, entry.table.key) == ("All nuclei.", "4", ("id",))
+    assert entry.table.columns["id"].kind == TableId(table="nuclei")
     assert workshop.registry.scan(entry.version).collect().sort("id").equals(NUCLEI.sort("id"))
     checks = workshop.checks(f"{DATASTACK}/nuclei@1507")
     assert (checks["database"].outcome, checks["database"].blocking) == ("passed", True)
