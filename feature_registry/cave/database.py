@@ -12,7 +12,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import pyarrow as pa
@@ -37,6 +37,9 @@ WHERE child.datastack = $1 AND child.version = $2
 class FrozenDatabases:
     """The server of CAVE's databases; `url` is `postgresql://...` without a database's name."""
 
+    _shared: ClassVar[dict[tuple[SecretStr, str, str], tuple[Session, str]]] = {}  # by server, database and `share`
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
     def __init__(self, url: SecretStr) -> None:
         defaults: dict[str, Any] = {"connect_timeout": str(CONNECT_SECONDS), "application_name": "feature-registry"}
         try:
@@ -45,8 +48,6 @@ class FrozenDatabases:
         except psycopg.ProgrammingError:
             message = "is no URL of a PostgreSQL server"
             raise Invalid(message, field="cave_database", expected="postgresql://user:password@host:port") from None
-        self._shared: dict[str, tuple[str, Session, str | None]] = {}  # by database: whose, held by, its name
-        self._lock = threading.Lock()
 
     def rows(
         self,
@@ -58,9 +59,10 @@ class FrozenDatabases:
     ) -> FrozenRows:
         """The table, in a transaction of its own; `datastack` is the parent's if the version is virtual.
 
-        All tables of a database that are asked for with the same `share` (a run's id, say) are read in one snapshot,
-        where the server exports any; it is held until another `share` comes or `close` is called. CAVE counts as valid
-        what says so: rows whose `valid` is false or null are left out, and the column with them, unless `keep_invalid`.
+        All tables of a database that this process asks for with the same `share` (a run's id, say) are read in one
+        snapshot, where the server exports any; it is held until another `share` comes or `close` is called. CAVE counts
+        as valid what says so: rows whose `valid` is false or null are left out, and the column too, unless
+        `keep_invalid`.
         """
         database = f"{datastack or table.datastack}__mat{table.mat_version}"
         snapshot = None if share is None else self._snapshot(database, share)
@@ -83,25 +85,30 @@ class FrozenDatabases:
     def close(self) -> None:
         """Lets go of the snapshots that are shared."""
         with self._lock:
-            while self._shared:
-                self._shared.popitem()[1][1].close()
+            self._release(None)
 
     def _snapshot(self, database: str, share: str) -> str | None:
         with self._lock:
-            if database in self._shared:
-                owner, holder, name = self._shared.pop(database)
-                if owner == share and _alive(holder):
-                    self._shared[database] = owner, holder, name
+            self._release(share)
+            key = self._server, database, share
+            if key in self._shared:
+                holder, name = self._shared[key]
+                if _alive(holder):
                     return name
-                holder.close()
+                self._shared.pop(key)[0].close()
             holder = Session(self._server, database, "*")
             try:
                 name = str(holder.ask("SELECT pg_export_snapshot()")[0][0])
             except RegistryError:  # poolers and some standbys export none: each table then has its own
                 holder.close()
                 return None
-            self._shared[database] = share, holder, name
+            self._shared[key] = holder, name
             return name
+
+    def _release(self, share: str | None) -> None:
+        """All but those of `share`. Who has begun to read in a snapshot needs its holder no more."""
+        for key in [each for each in self._shared if each[0] == self._server and each[2] != share]:
+            self._shared.pop(key)[0].close()
 
 
 class FrozenRows:

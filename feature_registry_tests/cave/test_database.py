@@ -313,20 +313,28 @@ def test_one_snapshot(databases: FrozenDatabases, database: FrozenDatabase, name
     assert read(databases, table)[0].num_rows == 0
 
 
-def test_a_run_shares_its_snapshot(databases: FrozenDatabases, database: FrozenDatabase, name: str) -> None:
+def test_a_run_shares_its_snapshot(
+    server: str, databases: FrozenDatabases, database: FrozenDatabase, name: str
+) -> None:
+    """Whoever asks in this process, with one more connection."""
     table = database.add(name, "bouton_shape", flattened("bouton_shape"))
     assert read(databases, table, share="run 1")[0].num_rows == 3
     database.execute(f"DELETE FROM {name} WHERE id = 2")
-    assert read(databases, table, share="run 1")[0].num_rows == 3
+    assert read(FrozenDatabases(SecretStr(server)), table, share="run 1")[0].num_rows == 3
+    assert sessions(server, database) == 1
     assert read(databases, table, share="run 2")[0].num_rows == 2
     assert read(databases, table)[0].num_rows == 2
+    assert sessions(server, database) == 1
+    databases.close()
+    assert until(lambda: sessions(server, database) == 0)
 
 
 def test_a_lost_snapshot_is_made_anew(databases: FrozenDatabases, database: FrozenDatabase, name: str) -> None:
     table = database.add(name, "bouton_shape", flattened("bouton_shape"))
     assert read(databases, table, share="run 1")[0].num_rows == 3
+    database.execute(f"DELETE FROM {name}")
     terminate(database)
-    assert read(databases, table, share="run 1")[0].num_rows == 3
+    assert read(databases, table, share="run 1")[0].num_rows == 0
 
 
 def test_a_server_that_exports_no_snapshot(databases: FrozenDatabases, database: FrozenDatabase, name: str) -> None:
