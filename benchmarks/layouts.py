@@ -122,7 +122,7 @@ def measure(name: str, table: Table, query: Query, servers: Servers) -> dict[str
     if len(answers) != 1:
         raise SystemExit(f"the answers to {name} differ: {answers}")
     found = {each: sorted(sizes)[ROUNDS // 2] for each, sizes in sent.items()}
-    picked = table.plan(query["where"], dry_run=True)
+    picked = table.plan(**query, dry_run=True)
     print(f"\n{name}: {answers.pop()[0]:,} rows; the plan picks {picked.layout}")
     for contender, timings in runs.items():
         print(f"  {contender:<28}{found[contender]:>15,} bytes  {spread(timings)}", flush=True)

@@ -60,8 +60,8 @@ def choose(
     """
     able = None
     if groups is not None:
-        touched = groups.take(pa.array(prune(groups, where, schema).kept))
-        able = pa.table({"file": touched["file"], "size": _read(touched, where, columns)})
+        kept = pa.array(prune(groups, where, schema).kept)
+        able = pa.table({"file": groups["file"], "size": _read(groups, where, columns)}).take(kept)
     choices = [_pruned(layout, able, where, schema) for layout in layouts]
     named = [each for each in choices if each.layout.name == name]
     best = min(named or choices, key=lambda each: (each.read, each.size))
