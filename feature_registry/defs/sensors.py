@@ -57,9 +57,9 @@ def new_versions(jobs: Iterable[Job], settings: Settings) -> dg.SensorDefinition
                 if number in unasked
             ]
         notes += _prepared(context, registry, settings)
-        if cursor != _cursor(context.cursor):
-            context.update_cursor(json.dumps(cursor))
         if not added:
+            if cursor != _cursor(context.cursor):
+                context.update_cursor(json.dumps(cursor))
             return dg.SkipReason("; ".join(notes) or "There is no new materialization version")
         for note in notes:
             context.log.warning(note)

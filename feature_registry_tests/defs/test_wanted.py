@@ -11,10 +11,9 @@ import polars as pl
 import pytest
 
 from feature_registry import feature_table
-from feature_registry.defs import announcements
-from feature_registry.defs.build import build_defs
 from feature_registry.errors import Unavailable
 from feature_registry.settings import Settings
+from feature_registry_tests.defs.daemon import Daemon
 from feature_registry_tests.defs.source import AT, Source, Told
 from feature_registry_tests.defs.workshop import DATASTACK, SAID, Workshop
 
@@ -49,60 +48,18 @@ def module() -> ModuleType:
     return made
 
 
-class Daemon:
-    """Ticks of the sensors that start tables, as Dagster's daemon asks for them."""
-
-    def __init__(self, workshop: Workshop, **said: Any) -> None:
-        self.workshop, self.cursors = workshop, dict[str, str | None]()
-        source = f"{Source.__module__}:Source"
-        self.settings = Settings(home=workshop.folder, version_source=source, **{"materialize": "all"} | said)
-
-    def announce(self) -> None:
-        for datastack, versions in announcements.heard(Source(), 10)[0]:
-            announcements.record(self.workshop.registry, datastack, versions)
-            self.workshop.add_versions(datastack.name, [each.mat_version for each in versions if each.valid])
-
-    def tick(self) -> set[tuple[str, str | None]]:
-        """(datastack/table, partition) of what is asked for."""
-        self.definitions = build_defs([module()], self.settings, self.workshop.resources)
-        asked = set()
-        for sensor in self.definitions.get_repository_def().sensor_defs:
-            if isinstance(sensor, dg.AutomationConditionSensorDefinition):
-                context = dg.build_sensor_context(
-                    instance=self.workshop.instance,
-                    definitions=self.definitions,
-                    cursor=self.cursors.get(sensor.name),
-                    sensor_name=sensor.name,
-                )
-                answer = sensor.evaluate_tick(context)
-                self.cursors[sensor.name] = answer.cursor
-                asked |= {
-                    ("/".join(key.path), request.partition_key)
-                    for request in answer.run_requests or ()
-                    for key in request.asset_selection or ()
-                }
-        return asked
-
-    def make(self, asked: set[tuple[str, str | None]], succeeds: bool = True) -> None:
-        """Each in a run of the datastack's job, as the daemon would launch it."""
-        for table, partition in sorted(asked, key=str):
-            datastack, _ = table.split("/")
-            job = self.definitions.resolve_job_def(f"materialize_{datastack}")
-            made = job.execute_in_process(
-                partition_key=partition,
-                asset_selection=[dg.AssetKey(table.split("/"))],
-                instance=self.workshop.instance,
-                raise_on_error=False,
-            )
-            assert made.success == succeeds
+def daemon_of(workshop: Workshop, **said: Any) -> Daemon:
+    source = f"{Source.__module__}:Source"
+    settings = Settings(home=workshop.folder, version_source=source, **{"materialize": "all"} | said)
+    return Daemon(workshop, settings, [module()])
 
 
 def test_new_partitions_are_asked_for_once_and_then_what_is_computed_from_them(workshop: Workshop, told: Told) -> None:
     told.add(DATASTACK, 943, {"nuclei": FRAME})
     told.add(DATASTACK, 1507, {"nuclei": FRAME, "cell_types": FRAME})
-    daemon = Daemon(workshop)
+    daemon = daemon_of(workshop)
     assert daemon.tick() == set()
-    daemon.announce()
+    daemon.sense()
     first = daemon.tick()
     assert first == {
         (f"{DATASTACK}/nuclei", "943"),
@@ -114,15 +71,15 @@ def test_new_partitions_are_asked_for_once_and_then_what_is_computed_from_them(w
     assert daemon.tick() == {(f"{DATASTACK}/shapes", "943"), (f"{DATASTACK}/shapes", "1507")}
     assert daemon.tick() == set()
     told.add(DATASTACK, 1700, {"nuclei": FRAME})
-    daemon.announce()
+    daemon.sense()
     assert daemon.tick() == {(f"{DATASTACK}/nuclei", "1700")}
 
 
 def test_what_fails_is_not_asked_for_again_and_again(workshop: Workshop, told: Told) -> None:
     told.add(DATASTACK, 1507, {"nuclei": FRAME})
     told.errors["nuclei"] = Unavailable("the connection is lost")
-    daemon = Daemon(workshop)
-    daemon.announce()
+    daemon = daemon_of(workshop)
+    daemon.sense()
     asked = daemon.tick()
     assert asked == {(f"{DATASTACK}/nuclei", "1507")}
     told.seconds = 0
@@ -139,20 +96,20 @@ def test_policy_chooses_the_versions(workshop: Workshop, told: Told) -> None:
     told.add(DATASTACK, 1700, {"nuclei": FRAME}, expires_on=soon, time_stamp=soon - timedelta(days=5))
     told.add(DATASTACK, 1701, {"nuclei": FRAME}, status="running")
     told.add(DATASTACK, 400, {"nuclei": FRAME}, expires_on=AT + timedelta(days=1), time_stamp=AT)
-    Daemon(workshop).announce()
+    daemon_of(workshop).sense()
     nuclei = f"{DATASTACK}/nuclei"
-    assert Daemon(workshop).tick() == {(nuclei, "943"), (nuclei, "1507")}
-    assert Daemon(workshop, materialize="latest").tick() == {(nuclei, "1507")}  # the latest that is kept
-    assert Daemon(workshop, materialize="none").tick() == set()
-    assert Daemon(workshop, materialize="latest", dump_expiring=True).tick() == {(nuclei, "1700")}
-    assert Daemon(workshop, dump_tables=("synapse*",)).tick() == set()
+    assert daemon_of(workshop).tick() == {(nuclei, "943"), (nuclei, "1507")}
+    assert daemon_of(workshop, materialize="latest").tick() == {(nuclei, "1507")}  # the latest that is kept
+    assert daemon_of(workshop, materialize="none").tick() == set()
+    assert daemon_of(workshop, materialize="latest", dump_expiring=True).tick() == {(nuclei, "1700")}
+    assert daemon_of(workshop, dump_tables=("synapse*",)).tick() == set()
 
 
 def test_an_alias_waits_for_its_parent(workshop: Workshop, told: Told) -> None:
     told.add(PARENT, 1507, {"nuclei": FRAME, "cell_types": FRAME})
     told.add(DATASTACK, 1507, {"nuclei": FRAME}, parent=PARENT)
-    daemon = Daemon(workshop)
-    daemon.announce()
+    daemon = daemon_of(workshop)
+    daemon.sense()
     asked = daemon.tick()
     assert asked == {(f"{PARENT}/nuclei", "1507"), (f"{PARENT}/cell_types", "1507")}
     daemon.make(asked)
@@ -169,6 +126,6 @@ def test_an_alias_waits_for_its_parent(workshop: Workshop, told: Told) -> None:
 
 def test_a_virtual_version_whose_parent_is_not_followed_is_dumped_itself(workshop: Workshop, told: Told) -> None:
     told.add(DATASTACK, 1507, {"nuclei": FRAME}, parent=PARENT)
-    daemon = Daemon(workshop)
-    daemon.announce()
+    daemon = daemon_of(workshop)
+    daemon.sense()
     assert daemon.tick() == {(f"{DATASTACK}/nuclei", "1507")}
