@@ -15,7 +15,14 @@ from feature_registry.model import Column, Embedding, Entry, Grant, HashBuckets,
 from feature_registry_tests.catalog.planted import SCHEMA, describe, materialize, plant
 
 BUCKETS = HashBuckets(column="id", partition_column="b", transform="modulo", buckets=8)
-BUCKETED = {"name": "by_id", "fingerprint": "f", "partition_columns": ["b"], "arrow_schema": "a", "bytes": 1, "files": 1}
+BUCKETED = {
+    "name": "by_id",
+    "fingerprint": "f",
+    "partition_columns": ["b"],
+    "arrow_schema": "a",
+    "bytes": 1,
+    "files": 1,
+}
 
 
 def found(database: Database, ref: str, person: str = "ann") -> Entry | None:
@@ -165,7 +172,9 @@ class CatalogContract:
     def test_each_filter_finds_what_was_planted(
         self, database: Database, wanted: dict[str, Any], said: dict[str, Any], version: dict[str, Any]
     ) -> None:
-        snapshot = {"snapshot_time": datetime(2020, 1, 1, tzinfo=UTC)} if "snapshot_time" not in version else {}
+        snapshot: dict[str, Any] = (
+            {"snapshot_time": datetime(2020, 1, 1, tzinfo=UTC)} if "snapshot_time" not in version else {}
+        )
         plant(database, "d/t@1", **version, **snapshot)
         if said:
             describe(database, "d/t@1", **said)
