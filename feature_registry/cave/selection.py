@@ -17,6 +17,7 @@ from psycopg import sql
 
 from feature_registry.cave import BOOKKEEPING, ColumnStatistics
 from feature_registry.cave.geometry import AXES, Extent, voxels
+from feature_registry.errors import Invalid
 
 GEOMETRY = "geometry"
 _INTEGERS = {"int2", "int4", "int8"}
@@ -89,7 +90,12 @@ class SelectedColumn:
     def arrow(self, column: pa.Array, ids: pa.Array | None) -> list[pa.Array]:
         if self.type == GEOMETRY:
             return list(voxels(column, self.name, ids))
-        return [column if self.decimal is None else column.cast(self.decimal)]
+        if self.decimal is None:
+            return [column]
+        try:
+            return [column.cast(self.decimal)]
+        except pa.ArrowInvalid:
+            raise Invalid("holds NaN, which is no decimal number", field=self.name, expected=self.declared) from None
 
     def fields(self, kind: pa.DataType) -> list[pa.Field]:
         kind = pa.int32() if self.type == GEOMETRY else self.decimal or _plain(kind)

@@ -490,6 +490,12 @@ def test_a_time_without_end(databases: FrozenDatabases, database: FrozenDatabase
         read(databases, SourceTable(database.datastack, database.mat_version, name))
 
 
+def test_a_decimal_that_is_no_number(databases: FrozenDatabases, database: FrozenDatabase, name: str) -> None:
+    database.execute(f"CREATE TABLE {name} AS SELECT 1::bigint AS id, 'NaN'::numeric(9, 2) AS price")
+    with pytest.raises(Invalid, match="price: holds NaN"):
+        read(databases, SourceTable(database.datastack, database.mat_version, name))
+
+
 def test_the_parent_of_a_virtual_version(server: str, databases: FrozenDatabases, name: str) -> None:
     versions = [
         (1, "minnie65_phase3_v1", 943, None),
