@@ -6,6 +6,7 @@ Said once for the sensor, the automation condition, the nightly schedule, the du
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -151,15 +152,17 @@ def condition(settings: Settings, dump: bool) -> dg.AutomationCondition[dg.Asset
 
 def automation(settings: Settings, datastack: str, assets: Iterable[dg.AssetsDefinition]) -> Any:
     """The sensor that starts the tables of a datastack that is dumped: the dumps, then what is computed from them."""
-    return dg.AutomationConditionSensorDefinition(
-        f"start_{datastack}",
-        target=dg.AssetSelection.assets(*assets).without_checks(),
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        default_condition=condition(settings, dump=False),
-        use_user_code_server=True,  # the daemon knows no conditions but Dagster's
-        emit_backfills=False,
-        description=f"Starts the tables of {datastack} that are wanted at a new materialization version.",
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # conditions of our own are in beta in 1.13
+        return dg.AutomationConditionSensorDefinition(
+            f"start_{datastack}",
+            target=dg.AssetSelection.assets(*assets).without_checks(),
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            default_condition=condition(settings, dump=False),
+            use_user_code_server=True,  # the daemon knows no conditions but Dagster's
+            emit_backfills=False,
+            description=f"Starts the tables of {datastack} that are wanted at a new materialization version.",
+        )
 
 
 def _is_name(table: str) -> bool:
