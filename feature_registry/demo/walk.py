@@ -12,10 +12,11 @@ from pathlib import Path
 from feature_registry.cli.supervisor import file_log, serving
 from feature_registry.client import FeatureRegistry
 from feature_registry.demo import database, outside, pipeline
-from feature_registry.demo.cortex import DATASTACK, VERSIONS, Size, build
+from feature_registry.demo.cortex import DATASTACK, RESOLUTION, VERSIONS, Size, build
 from feature_registry.demo.refusals import SIGNATURE_SECONDS, refusals
 from feature_registry.settings import Settings
 
+NEAR = 20_000  # nm
 say = partial(print, flush=True)
 
 
@@ -31,6 +32,7 @@ def run() -> int:
         served = registry.settings
         say(f"\nThe API listens on {served.api_address}; tables from other labs are registered there:")
         register(served.api_address, files)
+        arrange(served.api_address)
         jobs = work(served)
     refused = refuse(settings.model_copy(update={"signature_seconds": SIGNATURE_SECONDS}))
     say(f"\nDone in {time.perf_counter() - begun:.0f} s. The catalog and the tables are in {settings.home.absolute()}.")
@@ -64,6 +66,27 @@ def register(address: str, files: Path) -> None:
         seen = report.entry.version.inspection
         news = "registered" if report.created else "was registered already"
         say(f"  {report.ref}: {seen.rows:,} rows of {seen.format}, {news}")
+
+
+def arrange(address: str) -> None:
+    """Which layout a plan reads, and what the others would cost; nothing is read."""
+    registry = FeatureRegistry(DATASTACK, server=address)
+    nuclei = registry.table("nucleus_detection").scan(where=[("pt_root_id", "!=", 0)])
+    nucleus = nuclei.sort("id").collect().row(0, named=True)
+    around = [
+        (f"ctr_pt_position_{axis}", sign, nucleus[f"pt_position_{axis}"] + reach * NEAR // nm)
+        for axis, nm in zip("xyz", RESOLUTION.tolist(), strict=True)
+        for sign, reach in ((">=", -1), ("<=", 1))
+    ]
+    wanted = {
+        "all inputs of a cell": [("post_pt_root_id", "==", nucleus["pt_root_id"])],
+        "all outputs of a cell": [("pre_pt_root_id", "==", nucleus["pt_root_id"])],
+        f"all synapses within {NEAR // 1000} um of a nucleus, along each axis": around,
+    }
+    say("\nEvery layout of the synapses holds all rows; a plan picks the one that costs least:")
+    for what, where in wanted.items():
+        why = registry.table("synapses").plan(where=where, dry_run=True).why
+        say(f"  {what}", *(f"    {line}" for line in why if line.startswith("layout ")), sep="\n")
 
 
 def work(served: Settings) -> int:
