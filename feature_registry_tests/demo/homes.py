@@ -1,4 +1,4 @@
-"""Folders for PostgreSQL's data."""
+"""A small cortex, and folders for PostgreSQL's data."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import atexit
 import shutil
 import tempfile
 from pathlib import Path
+
+from feature_registry.demo.cortex import Size, build
+
+CORTEX = build(Size(cells=80, fragments=30, synapses=6_000, seed=5))
 
 
 def new_home() -> Path:

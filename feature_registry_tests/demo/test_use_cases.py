@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from dagster import DagsterInstance
 
-from feature_registry.demo import annotations, database, laboratory, outside, pipeline, use_cases
-from feature_registry.demo.cortex import DATASTACK, LATEST, RESOLUTION, VERSIONS, Cortex, Size, build
-from feature_registry_tests.demo.homes import new_home
-from feature_registry_tests.deployment import deployed
+from feature_registry.demo import annotations, laboratory, outside, use_cases
+from feature_registry.demo.cortex import DATASTACK, LATEST, RESOLUTION, VERSIONS, Cortex, build
+from feature_registry_tests.demo.homes import CORTEX
 
-CORTEX = build(Size(cells=80, fragments=30, synapses=6_000, seed=5))
 Open = Callable[[int], Any]
 
 
@@ -33,25 +30,6 @@ def registry_at(request: pytest.FixtureRequest, made: Any) -> Open:
         return FeatureRegistry(DATASTACK, mat_version=mat_version, server=made.registry)
 
     return over_http if request.param == "over HTTP" else embedded
-
-
-@pytest.fixture(scope="module")
-def made() -> Iterator[Any]:
-    """An installation that holds all that the demo makes, of a small cortex."""
-    home = new_home()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("FEATURE_REGISTRY_HOME", str(home))
-        database.write(database.folder(), CORTEX)
-        outside.write(database.folder(), CORTEX)
-        with DagsterInstance.ephemeral() as instance:
-            assert [len(each.tables) for each in pipeline.materialize(VERSIONS, instance)] == [8, 8, 8]
-            assert all(each.skipped for each in pipeline.materialize(VERSIONS, instance))
-        with deployed(home, allowed_prefixes=(str(home / "cortex"),)) as installation:
-            client = installation.client(DATASTACK)
-            files = outside.folder_of(home / "cortex", CORTEX)
-            assert [each.created for each in outside.register(client, files)] == [True] * 4
-            assert [each.created for each in outside.register(client, files)] == [False] * 4
-            yield installation
 
 
 # ------------------------------------------------------------------------------------- the truth, from the arrays
