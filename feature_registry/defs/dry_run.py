@@ -30,26 +30,34 @@ def planned(registry: Registry, datastack: str | None, mat_version: int | None) 
     names = [each.name for each in source.datastacks()]
     if datastack is not None and datastack not in names:
         raise NotFound("is not followed", field="datastack", value=datastack, expected=names)
+    announced = {name: {each.mat_version: each for each in source.versions(name)} for name in names}
     for name in [datastack] if datastack else names:
-        known = {each.mat_version: each for each in source.versions(name)}
+        known = announced[name]
         if mat_version is not None and mat_version not in known:
             raise NotFound("is not announced", field="mat_version", value=mat_version, expected=sorted(known))
         numbers = [mat_version] if mat_version is not None else wanted.unasked(registry.settings, known.values())
         for number in numbers:
+            # as announced, for the catalog need not know of it yet
+            parent = announced.get(known[number].parent or "", {}).get(number)
             for table in known[number].tables or ():
-                yield _planned(registry, source, known[number], table)
+                aliased = parent if parent and table in (parent.tables or ()) else None
+                yield _planned(registry, source, known[number], table, aliased)
 
 
-def _planned(registry: Registry, source: VersionSource, version: MaterializationVersion, table: str) -> Planned:
+def _planned(
+    registry: Registry,
+    source: VersionSource,
+    version: MaterializationVersion,
+    table: str,
+    parent: MaterializationVersion | None,
+) -> Planned:
     ref = f"{version.datastack}/{table}@{version.mat_version}"
     if found := registry.find(version.datastack, table, version.mat_version):
         return Planned(ref, rows=found.inspection.rows, why_not=f"exists as {found.ref}")
-    if parent := wanted.parent_of(registry, version, table):
-        alias = f"{parent.datastack}/{table}@{parent.mat_version}"
-        return Planned(ref, alias=alias, why_not=wanted.objection(registry, registry.settings, version, table))
     why_not = wanted.objection(registry, registry.settings, version, table)
-    if why_not is not None:
-        return Planned(ref, why_not=why_not)
+    if why_not is not None or parent is not None:
+        alias = f"{parent.datastack}/{table}@{parent.mat_version}" if parent else None
+        return Planned(ref, alias=alias, why_not=why_not)
     try:
         described = source.table(version.datastack, version.mat_version, table)
         rows = source.rows(described)

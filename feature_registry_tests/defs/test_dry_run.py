@@ -57,6 +57,12 @@ def test_a_dry_run_says_what_would_be_dumped_and_what_not(registry: Registry) ->
     assert registry.newest_event() == before
 
 
+def test_an_alias_is_said_before_the_catalog_knows_of_its_parent(registry: Registry) -> None:
+    Source.told.add("public", 1507, {"synapses": FRAME}, parent=DATASTACK)
+    [found] = dry_run.planned(registry, "public", None)
+    assert (found.alias, found.rows, found.why_not) == (f"{DATASTACK}/synapses@1507", None, None)
+
+
 def test_a_table_that_cannot_be_asked_for_hides_no_other(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(source: Source, *where: object) -> None:
         raise Unavailable("does not answer")
