@@ -80,7 +80,8 @@ class Cortex:
         home = np.abs(place + random.normal(0, reach, place.shape)) % (2 * self.edge)
         home = np.minimum(np.where(home > self.edge, 2 * self.edge - home, home), self.edge * (1 - 1e-9))
         along = round(self.edge / size)
-        return (home // size).astype(np.int64) @ np.array([along * along, along, 1])
+        found: Integers = (home // size).astype(np.int64) @ np.array([along * along, along, 1])
+        return found
 
 
 def _root_ids(numbers: Integers) -> Integers:

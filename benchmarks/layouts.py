@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,9 @@ def measure(name: str, table: Table, query: Query, servers: Servers) -> dict[str
     """The bytes that each layout sends, and the picked one."""
     layouts = [each.name for each in table.entry.version.inspection.layouts]
     contenders: dict[str, Callable[[], pl.DataFrame]] = {
-        each: lambda layout=each: table.to_polars(**query, layout=layout) for each in layouts
+        each: partial(table.to_polars, **query, layout=each) for each in layouts
     }
-    contenders[PICKED] = lambda: table.to_polars(**query)
+    contenders[PICKED] = partial(table.to_polars, **query)
     sent: dict[str, list[int]] = {each: [] for each in contenders}
     answers: set[tuple[int, float]] = set()
     servers.bytes_sent()
