@@ -23,6 +23,7 @@ from feature_registry.client import FeatureRegistry
 from feature_registry.demo import database
 from feature_registry.demo.cortex import DATASTACK, Size, build
 from feature_registry.model import Column
+from feature_registry_tests.demo.homes import new_home
 
 LOCATION = "feature_registry.definitions"
 LAUNCH = """mutation ($job: String!, $location: String!, $partition: String!) {
@@ -54,6 +55,8 @@ class Up:
         return answer["data"]
 
     def materialize(self, mat_version: int) -> None:
+        """Once Dagster has heard of the tables, which the version source lists."""
+        assert wait_for(lambda: self.asset("synapses").get("isMaterializable")), self.said.read_text()
         job = f"materialize_{DATASTACK}"
         launched = self.ask(LAUNCH, job=job, location=LOCATION, partition=str(mat_version))["launchRun"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
@@ -101,7 +104,7 @@ def free_port() -> int:
 
 @contextmanager
 def up(folder: Path, *arguments: str) -> Iterator[Up]:
-    home, said, port = folder / "home", folder / "said.log", free_port()
+    home, said, port = new_home(), folder / "said.log", free_port()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("FEATURE_REGISTRY_HOME", str(home))
         database.write(database.folder(), build(Size(cells=40, fragments=10, synapses=2_000, seed=5)))

@@ -135,7 +135,7 @@ def _info(cave: StandIn, request: Request) -> Any:
     return {
         "aligned_volume": {"id": 1, "name": stack.aligned_volume, "display_name": stack.aligned_volume},
         "datastack": name,
-        "segmentation_source": f"graphene://{server}/segmentation/table/{stack.chunked_graph}",
+        "segmentation_source": f"graphene://https://segmentation.invalid/segmentation/table/{stack.chunked_graph}",
         "local_server": server,
         "synapse_table": None,
         "description": None,

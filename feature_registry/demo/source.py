@@ -83,7 +83,7 @@ def _datastacks(address: str) -> dict[str, FollowedDatastack]:
 def _tables(address: str, mat_version: int) -> dict[str, FrozenTable]:
     counts = ", ".join(f"(SELECT count(*) FROM {name} WHERE valid)" for name in TABLES)  # noqa: S608 (names of our own)
     with psycopg.connect(address, dbname=f"{DATASTACK}__mat{mat_version}") as connection:
-        [rows] = connection.execute(f"SELECT {counts}")  # type: ignore[arg-type]
+        [rows] = connection.execute(f"SELECT {counts}")
     return {name: _table(name, count) for name, count in zip(TABLES, rows, strict=True)}
 
 

@@ -40,5 +40,6 @@ def test_postgresql_holds_the_catalog_and_dagster(tmp_path: Path, postgresql: st
     assert held(postgresql, "event_logs") > 50
     assert held(postgresql, "alembic_version") == held(postgresql, "feature_registry_migration") == 1
     assert not list(running.home.rglob("*.db"))
-    written = [path for path in tmp_path.rglob("*") if path.is_file() and b"hush" in path.read_bytes()]
+    paths = [*tmp_path.rglob("*"), *running.home.rglob("*")]
+    written = [path for path in paths if path.is_file() and b"hush" in path.read_bytes()]
     assert written == []
