@@ -55,7 +55,7 @@ def build_defs(
             for job, datastack, tables, versioned in work
         ],
         sensors=[
-            sensors.new_versions([job for job, datastack, *_ in work if datastack not in stacks], settings),
+            sensors.new_versions([job for job, *_ in work], settings),
             *(
                 wanted.automation(settings, each, tables)
                 for _, each, tables, versioned in work

@@ -50,7 +50,8 @@ def new_versions(jobs: Iterable[Job], settings: Settings) -> dg.SensorDefinition
             if new:
                 added.append(mat_versions(datastack.name).build_add_request([*map(str, new)]))
             job = job_name(datastack.name)
-            unasked = wanted.numbers(registry, settings, datastack.name) if job in by_name else []
+            starts = job in by_name and not wanted.tables(registry, settings).get(datastack.name)
+            unasked = wanted.numbers(registry, settings, datastack.name) if starts else []
             requests += [
                 dg.RunRequest(run_key=f"{job}@{number}", job_name=job, partition_key=str(number))
                 for number in new

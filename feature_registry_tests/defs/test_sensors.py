@@ -112,6 +112,13 @@ def test_versions_that_cave_will_drop_have_partitions_and_no_runs(workshop: Work
     assert [each.partition_key for each in tick(workshop, dump_expiring=True).run_requests] == ["1700"]
 
 
+def test_a_datastack_that_is_dumped_is_left_to_automation(workshop: Workshop, told: Told) -> None:
+    """At its first version too, when no dump is loaded yet."""
+    told.add(DATASTACK, 1700, {"synapses": pl.DataFrame({"id": [1]})})
+    assert tick(workshop, "all").run_requests == []
+    assert len(tick(workshop, "all", dump_tables=("nuclei",)).run_requests) == 1
+
+
 @pytest.mark.usefixtures("told")
 def test_without_tables_of_the_datastack_nothing_runs(tmp_path: Any) -> None:
     assert tick(Workshop(tmp_path, versions=()), "all", jobs=False).run_requests == []
