@@ -53,6 +53,7 @@ class FrozenVersion:
     status: Literal["AVAILABLE", "RUNNING", "FAILED", "EXPIRED"] = "AVAILABLE"
     valid: bool = True
     parent: str | None = None
+    merged: bool = False
     tables: dict[str, FrozenTable] = field(default_factory=dict)
     views: dict[str, FrozenView] = field(default_factory=dict)
 
@@ -169,7 +170,7 @@ def _version_metadata(datastack: str, number: int, version: FrozenVersion) -> di
         "expires_on": version.expires_on and _written(version.expires_on),
         "status": version.status,
         "valid": version.valid,
-        "is_merged": False,
+        "is_merged": version.merged,
     }
 
 

@@ -6,7 +6,6 @@ and beside it (`{table}__{segmentation}`) what lies below the points. Without Po
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -69,20 +68,19 @@ def write(into: Path, cortex: Cortex | None = None) -> list[str]:
     """
     address = server(into)
     names = [ALIGNED_VOLUME, *(f"{DATASTACK}__mat{mat_version}" for mat_version in VERSIONS)]
-    held = _said(address)
     wanted = None if cortex is None else made_of(cortex.size)
-    missing = [name for name in names if name not in held or wanted not in (None, held[name][0])]
-    for name in missing:
-        draft = f"{name}_{os.getpid()}"
-        with psycopg.connect(address, autocommit=True) as connection:
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(1)")  # of two processes that lack them, one makes them
+        held = _said(address)
+        missing = [name for name in names if name not in held or wanted not in (None, held[name][0])]
+        for name in missing:
+            draft, made = f"{name}_draft", cortex or build(Size())
             _drop(connection, draft)
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(draft)))
-        made = cortex or build(Size())
-        _fill(conninfo.make_conninfo(address, dbname=draft), name, made)
-        with psycopg.connect(address, autocommit=True) as connection:  # a database that is there is whole
-            _drop(connection, name)
+            _fill(conninfo.make_conninfo(address, dbname=draft), name, made)
             said = sql.Literal(f"{made_of(made.size)}{_LOADED}{datetime.now(UTC).isoformat()}")
             connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(draft), said))
+            _drop(connection, name)  # a database that is there is whole
             connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*map(sql.Identifier, (draft, name))))
     return missing
 

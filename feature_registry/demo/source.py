@@ -14,7 +14,7 @@ from feature_registry.cave.server import Cave
 from feature_registry.demo.annotations import TABLES
 from feature_registry.demo.cave import FollowedDatastack, FrozenTable, FrozenVersion, FrozenView, StandIn, serving
 from feature_registry.demo.cortex import DATASTACK, LATEST, RESOLUTION, TIME_STAMPS, VERSIONS
-from feature_registry.demo.database import ALIGNED_VOLUME, PUBLIC, SEGMENTATION, VIEW, folder, server, write
+from feature_registry.demo.database import ALIGNED_VOLUME, MERGED, PUBLIC, SEGMENTATION, VIEW, folder, server, write
 from feature_registry.settings import Settings
 
 _SYNTHETIC = (
@@ -68,9 +68,12 @@ def _standing(into: Path) -> str:
 
 
 def _datastacks(address: str) -> dict[str, FollowedDatastack]:
-    own = {number: FrozenVersion(TIME_STAMPS[number], tables=_tables(address, number)) for number in VERSIONS}
-    for version in own.values():
-        version.views = {VIEW: _VIEW}
+    own = {
+        number: FrozenVersion(
+            TIME_STAMPS[number], merged=number in MERGED, tables=_tables(address, number), views={VIEW: _VIEW}
+        )
+        for number in VERSIONS
+    }
     shown = {name: own[LATEST].tables[name] for name in _SHOWN}
     public = {LATEST: FrozenVersion(TIME_STAMPS[LATEST], parent=DATASTACK, tables=shown)}
     x, y, z = map(float, RESOLUTION)

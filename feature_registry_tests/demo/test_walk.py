@@ -25,7 +25,14 @@ def test_it_can_be_run_twice(tmp_path: Path) -> None:
         assert all(number != "0" for number in sent)
         assert re.findall(r"^  (\d{3})  ", output, re.M) == ["206", "403", "403", "307", "403"]
     assert first.count(", registered\n") == second.count("was registered already") == 4
-    assert second.count("skipped") == 3
+    assert second.count("skipped") == 4
+    for output in (first, second):
+        assert re.findall(r"^    layout (\w+):", output, re.M) == [
+            "by_post_pt_root_id",
+            "by_pre_pt_root_id",
+            "by_ctr_pt_position",
+        ]
+        assert "cortex_demo_public, version 3: 3 tables" in output
     assert answers(first) == answers(second)
 
 
