@@ -49,10 +49,10 @@ class Source:
     def table(self, datastack: str, mat_version: int, name: str) -> SourceTable:
         return SourceTable(datastack, mat_version, name, segmentation=SEGMENTATION)
 
-    def rows(self, table: SourceTable) -> Rows:
+    def rows(self, table: SourceTable, share: str | None = None) -> Rows:
         url = Settings().cave_database
         assert url is not None
-        return FrozenDatabases(url).rows(table)
+        return FrozenDatabases(url).rows(table, share=share)
 
 
 @contextmanager

@@ -81,8 +81,11 @@ class VersionSource(Protocol):
 
     def table(self, datastack: str, mat_version: int, name: str) -> SourceTable: ...
 
-    def rows(self, table: SourceTable) -> Rows:
-        """The table as it is dumped: points as voxels, what is of no use to a reader left out."""
+    def rows(self, table: SourceTable, share: str | None = None) -> Rows:
+        """The table as it is dumped: points as voxels, what is of no use to a reader left out.
+
+        What this process asks for with the same `share` comes from one snapshot, where the source can.
+        """
         ...
 
 

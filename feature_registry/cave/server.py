@@ -124,12 +124,12 @@ class Cave:
             rows=rows,
         )
 
-    def rows(self, table: SourceTable) -> Rows:
+    def rows(self, table: SourceTable, share: str | None = None) -> Rows:
         if self._databases is None:
             expected = "postgresql:// URL of the server of CAVE's frozen databases"
             raise Unavailable("is not set: no rows without it", field="cave_database", expected=expected)
         parent = self._parent(self._info(table.datastack), table.datastack, table.mat_version)
-        return self._databases.rows(table, datastack=parent, keep_invalid=self._settings.dump_invalid)
+        return self._databases.rows(table, datastack=parent, keep_invalid=self._settings.dump_invalid, share=share)
 
     def server(self, datastack: str) -> str:
         """The address of the server that has the datastack."""

@@ -185,7 +185,7 @@ class Dumped:
         if self.settings.dump_via == "exporter":
             describe = partial(metadata_of, registry, described)
             return exports.dump(context, registry, described, self.layouts, describe)
-        rows = source.rows(described)
+        rows = source.rows(described, share=context.run.run_id)
         try:
             schema, expected = rows.reader.schema, rows.expected or described.rows
             layouts = self.layouts or arrangements(schema.names)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -45,8 +46,11 @@ def make(folder: Path) -> Path:
     begun = time.perf_counter()
     size = Size()
     say(f"A synthetic cortex: {size.cells} cells, {size.synapses:,} synapses, seed {size.seed}")
-    cortex = build(size)
-    written = [*database.write(folder, cortex), *outside.write(folder, cortex)]
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(database.server, folder)  # PostgreSQL takes seconds to begin
+        cortex = build(size)
+        written = outside.write(folder, cortex)
+    written += database.write(folder, cortex)
     say(f"  {', '.join(written) or 'its files were there already'} ({time.perf_counter() - begun:.1f} s)")
     return outside.folder_of(folder, cortex)
 

@@ -30,7 +30,6 @@ def test_postgresql_holds_the_catalog_and_dagster(tmp_path: Path, postgresql: st
         assert running.ui.rpartition(":")[2] in listed
         assert "hush" not in listed
         running.ask("{ version }")
-        assert wait_for(lambda: FeatureRegistry(DATASTACK, server=running.api).mat_versions())
         running.materialize(2)
         running.register()
         assert len(FeatureRegistry(DATASTACK, server=running.api).search(mat_version=2)) == 9

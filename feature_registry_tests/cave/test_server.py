@@ -293,6 +293,6 @@ def test_the_database_says_what_is_a_view_of_what(cave: Cave) -> None:
     vars(cave)["_databases"] = databases
     assert {each.mat_version: each.parent for each in cave.versions(PUBLIC)} == {943: WHOLE, 1507: WHOLE, EXPIRED: None}
     assert databases.asked == [(PUBLIC, 943, "minnie65"), (PUBLIC, 1507, "minnie65")]
-    expected = {"datastack": WHOLE, "keep_invalid": False}
+    expected = {"datastack": WHOLE, "keep_invalid": False, "share": "a run"}
     with pytest.raises(Unavailable, match=f"nucleus_detection: {expected}"):
-        cave.rows(cave.table(PUBLIC, 1507, "nucleus_detection"))
+        cave.rows(cave.table(PUBLIC, 1507, "nucleus_detection"), share="a run")

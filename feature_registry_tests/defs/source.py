@@ -64,7 +64,7 @@ class Source:
         rows = self.told.rows.get(name, len(self.told.frames[datastack, mat_version, name]))
         return SourceTable(datastack, mat_version, name, metadata=said, rows=rows)
 
-    def rows(self, table: SourceTable) -> Rows:
+    def rows(self, table: SourceTable, share: str | None = None) -> Rows:
         return Rows(self.told, self.told.frames[table.datastack, table.mat_version, table.name], table.name)
 
     def _fail(self, name: str) -> None:
