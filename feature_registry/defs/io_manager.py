@@ -89,7 +89,7 @@ def _write(registry: Registry, product: Product, mat_version: int | None, run_id
     home = free_home(registry, declaration.datastack, declaration.name, mat_version, run_id)
     layouts = checked_layouts(getattr(value, "layouts", ()) if is_rows(value) else ()) or declaration.layouts
     try:
-        written = writing.write(registry.store(home), home, reader, declaration, layouts)
+        written = writing.write(registry.store(home), home, reader, declaration.found(found), layouts)
     except BaseException:
         _remove(registry, home)
         raise

@@ -52,6 +52,7 @@ class WriteOptions:
     partition_by: tuple[str, ...] = ()
     sort_by: tuple[str, ...] = ()
     curve: Literal["morton"] | None = None  # through the columns of `sort_by`
+    key: tuple[str, ...] = ()  # the columns that name a row, by which rows go that the order leaves equal
     bytes_per_file: int = 64_000_000  # about: a file ends with the row group that fills it
     rows_per_group: int = 65_536
     metadata: dict[str, str] = field(default_factory=dict)

@@ -54,7 +54,7 @@ def write_files(
     partition_types(data.schema, options.partition_by)
     keys, axes = ((), options.sort_by) if options.curve else (options.sort_by, ())
     if options.partition_by or options.sort_by:  # a partition's rows stand together: one file is open at a time
-        data = sorted_batches(data, list(dict.fromkeys((*options.partition_by, *keys))), axes)
+        data = sorted_batches(data, list(dict.fromkeys((*options.partition_by, *keys))), axes, options.key)
     writer = _Writer(store, location, data.schema, options, suffix)
     try:
         for batch in data:

@@ -1,6 +1,7 @@
 """Sorts a stream of Arrow batches in bounded memory, by DuckDB, which spills to disk what does not fit.
 
-Equal keys keep their order, nulls come last, NaN before them. What is sorted twice is the same twice.
+Nulls come last, NaN before them. What is sorted twice is the same twice: rows that the order leaves equal go by the
+columns that name a row, or keep their order where nobody says which these are, at twice the time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from feature_registry.errors import Invalid, Unavailable
 MEMORY = "750MB"
 """What DuckDB may hold; the rest waits on disk. At its peak it takes half as much again."""
 ROWS_PER_BATCH = 65_536
+CURVE, ROW = ("high", "low"), "row"  # columns that are added for the order
 
 Codes = npt.NDArray[np.uint64]
 
@@ -37,27 +39,36 @@ def check_sorting(schema: pa.Schema, keys: Sequence[str], axes: Sequence[str] = 
 
 
 def sorted_batches(
-    reader: pa.RecordBatchReader, keys: Sequence[str], axes: Sequence[str] = (), memory: str = MEMORY
+    reader: pa.RecordBatchReader,
+    keys: Sequence[str],
+    axes: Sequence[str] = (),
+    unique: Sequence[str] = (),
+    memory: str = MEMORY,
 ) -> pa.RecordBatchReader:
-    """The rows ordered by the key columns, ascending, then along a Morton curve through the axes.
+    """The rows ordered by the columns `keys`, ascending, then along a Morton curve through the axes, then by the
+    columns `unique`, which name a row.
 
     Raises what `check_sorting` does.
     """
     check_sorting(reader.schema, keys, axes)
-    return pa.RecordBatchReader.from_batches(reader.schema, _sorted(reader, keys, axes, memory))
+    plain = [name for name in unique if reader.schema.get_field_index(name) >= 0]
+    unique = () if any(pa.types.is_nested(reader.schema.field(name).type) for name in plain) else plain
+    return pa.RecordBatchReader.from_batches(reader.schema, _sorted(reader, keys, axes, unique, memory))
 
 
 def _sorted(
-    reader: pa.RecordBatchReader, keys: Sequence[str], axes: Sequence[str], memory: str
+    reader: pa.RecordBatchReader, keys: Sequence[str], axes: Sequence[str], unique: Sequence[str], memory: str
 ) -> Iterator[pa.RecordBatch]:
     schema, columns = reader.schema, held_schema(reader.schema)
-    extra = pa.schema([(name, pa.uint64()) for name in (("high", "low", "row") if axes else ("row",))])
+    numbered = {name: f"c{schema.get_field_index(name)}" for name in (*keys, *unique)}
+    curve, ties = (CURVE if axes else ()), ([numbered[name] for name in unique] or [ROW])
+    extra = pa.schema([(name, pa.uint64()) for name in (*curve, *(() if unique else (ROW,)))])
     failures: list[BaseException] = []
     prepared = pa.RecordBatchReader.from_batches(
-        pa.schema([*columns, *extra]), _recorded(_prepared(reader, axes), failures)
+        pa.schema([*columns, *extra]), _recorded(_prepared(reader, axes, not unique), failures)
     )
     source = to_duckdb(prepared)  # noqa: F841  DuckDB finds it by its name
-    order = ", ".join([f"c{schema.get_field_index(key)}" for key in keys] + extra.names)
+    order = ", ".join(dict.fromkeys([*(numbered[key] for key in keys), *curve, *ties]))
     names = ", ".join(columns.names)
     with (
         tempfile.TemporaryDirectory(prefix="feature-registry-sort-") as folder,
@@ -84,15 +95,17 @@ def _recorded(batches: Iterator[pa.RecordBatch], failures: list[BaseException]) 
         raise
 
 
-def _prepared(reader: pa.RecordBatchReader, axes: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """With the codes of the curve, and the rows' numbers."""
+def _prepared(reader: pa.RecordBatchReader, axes: Sequence[str], number: bool) -> Iterator[pa.RecordBatch]:
+    """With the codes of the curve, and the rows' numbers where they are wanted."""
     schema, rows = held_schema(reader.schema), 0
     for batch in reader:
         held = into_duckdb(batch, schema)
         if axes:
-            for name, code in zip(("high", "low"), morton([batch[axis] for axis in axes]), strict=True):
+            for name, code in zip(CURVE, morton([batch[axis] for axis in axes]), strict=True):
                 held = held.append_column(name, pa.array(code))
-        yield held.append_column("row", pa.array(np.arange(rows, rows + len(batch), dtype=np.uint64)))
+        if number:
+            held = held.append_column(ROW, pa.array(np.arange(rows, rows + len(batch), dtype=np.uint64)))
+        yield held
         rows += len(batch)
 
 

@@ -49,7 +49,7 @@ class Layout(Noun):
     name: str = Field(pattern=r"^[A-Za-z]\w{0,127}$", description="its folder, where a table version has several")
     sort_by: tuple[str, ...] = Field((), description="the columns that order the rows; empty: as they came")
     curve: Literal["morton"] | None = Field(
-        None, description="morton: ordered by the interleaved bits of the columns of `sort_by`, which are a point's axes"
+        None, description="morton: by the interleaved bits of the columns of `sort_by`, which are a point's axes"
     )
     hash_buckets: tuple[HashBuckets, ...] = Field((), description="how a column's hash spreads the rows over files")
 

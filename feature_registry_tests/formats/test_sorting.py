@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -159,3 +160,11 @@ def test_refuses_keys_without_an_order() -> None:
     for keys in (("list",), ("nothing",), ("id", "nothing")):
         with pytest.raises(Invalid):
             sorted_batches(reader(table, 1), keys)
+
+
+def test_what_the_order_leaves_equal_goes_by_the_columns_that_name_a_row() -> None:
+    ids = list(range(2_000))
+    random.Random(3).shuffle(ids)
+    table = pa.table({"root": [number % 7 for number in ids], "id": ids})
+    found = sorted_batches(pa.RecordBatchReader.from_stream(table), ["root"], unique=["id", "absent"]).read_all()
+    assert found.to_pylist() == sorted(table.to_pylist(), key=lambda row: (row["root"], row["id"]))
