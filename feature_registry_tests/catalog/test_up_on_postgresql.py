@@ -32,10 +32,10 @@ def test_postgresql_holds_the_catalog_and_dagster(tmp_path: Path, postgresql: st
         running.ask("{ version }")
         running.materialize(2)
         running.register()
-        assert len(FeatureRegistry(DATASTACK, server=running.api).search(mat_version=2)) == 9
+        assert len(FeatureRegistry(DATASTACK, server=running.api).search(mat_version=2)) == 10
         assert running.partitions("synapses") == {"2"}
         assert wait_for(lambda: running.partitions("spine_shapes") == {"2"})
-    assert held(postgresql, "versions") == 9
+    assert held(postgresql, "versions") == 10
     assert held(postgresql, "event_logs") > 50
     assert held(postgresql, "alembic_version") == held(postgresql, "feature_registry_migration") == 1
     assert not list(running.home.rglob("*.db"))
