@@ -52,6 +52,12 @@ NEEDS = {
     "pandas": (f"{TABLE}.to_pandas()", "pandas", "pandas"),
     "pyarrow": (f"{TABLE}.to_arrow()", "pyarrow", "pandas"),
     "postgres": ("from feature_registry.catalog import Database; Database('postgresql://h/d')", "psycopg", "postgres"),
+    "cave": (
+        "from feature_registry.cave.server import Cave; from feature_registry.settings import Settings\n"
+        "Cave(Settings(cave_server='http://h', cave_database='postgresql://h'))._databases",
+        "adbc_driver_postgresql",
+        "cave",
+    ),
     "demo": ("from feature_registry.cli import app; app(['demo'])", "dagster", "demo"),
 }
 

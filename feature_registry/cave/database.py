@@ -10,7 +10,7 @@ import contextlib
 import json
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -131,9 +131,9 @@ class FrozenRows:
 
     @cached_property
     def reader(self) -> pa.RecordBatchReader:
-        """Runs and is decoded in a thread of its own, ahead of who reads."""
+        """Received in a thread of its own, which does nothing else: so the server never waits while we decode."""
         self._ahead = _Ahead(self._batches(), self._session)
-        return pa.RecordBatchReader.from_batches(self._schema, iter(self._ahead))
+        return pa.RecordBatchReader.from_batches(self._schema, self._decoded(self._ahead))
 
     def statistics(self) -> list[ColumnStatistics]:
         """Counted by the database in the snapshot of the rows, of which all must have been read.
@@ -168,17 +168,21 @@ class FrozenRows:
         return self._session.ask(selection.counting(self._postgis))[0]
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        received = 0
+        """As the server sends them."""
         with self._session.explained(), self._session.streamed(self._selection.statement) as batches:
-            for batch in batches:
-                ids = batch.column("id") if "id" in batch.schema.names else None
-                arrays = []
-                for column, values in zip(self._selection.columns, batch.columns, strict=True):
-                    arrays += column.arrow(values, ids)
-                    if column.name in self._extents:
-                        self._extents[column.name].add(values)
-                received += batch.num_rows
-                yield pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+            yield from batches
+
+    def _decoded(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        received = 0
+        for batch in batches:
+            ids = batch.column("id") if "id" in batch.schema.names else None
+            arrays = []
+            for column, values in zip(self._selection.columns, batch.columns, strict=True):
+                arrays += column.arrow(values, ids)
+                if column.name in self._extents:
+                    self._extents[column.name].add(values)
+            received += batch.num_rows
+            yield pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         self._received = received
 
 

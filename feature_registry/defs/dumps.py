@@ -75,7 +75,7 @@ def assets(
     settings: Settings,
     taken: Container[dg.AssetKey] = (),
     layouts: Layouts | None = None,
-    retry: dg.RetryPolicy = RETRY,
+    retry: dg.RetryPolicy | None = None,
 ) -> list[dg.AssetsDefinition]:
     """One for every table that any known version of its datastack lists, but for those whose key is taken.
 
@@ -94,7 +94,7 @@ def assets(
             for table in tables
             if dg.AssetKey([datastack, table]) not in taken
         }
-        return [each.asset(registry, dumped.keys(), retry) for each in dumped.values()]
+        return [each.asset(registry, dumped.keys(), retry or RETRY) for each in dumped.values()]
     except Exception as wrong:
         said = wrong if isinstance(wrong, RegistryError) else type(wrong).__name__
         logging.getLogger(__name__).warning("the catalog cannot be read; its dumps are not shown: %s", said)

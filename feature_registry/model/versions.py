@@ -46,7 +46,7 @@ class TableRef(Noun):
 class Layout(Noun):
     """One physical arrangement of a table version's rows."""
 
-    name: str = Field(pattern=r"^[A-Za-z]\w{0,127}$", description="its folder, where a table version has several")
+    name: Name = Field(description="its folder, where a table version has several")
     sort_by: tuple[str, ...] = Field((), description="the columns that order the rows; empty: as they came")
     curve: Literal["morton"] | None = Field(
         None, description="morton: by the interleaved bits of the columns of `sort_by`, which are a point's axes"

@@ -270,7 +270,10 @@ def test_a_virtual_versions_tables_are_aliases_of_its_parents(workshop: Workshop
     assert told.opened == 1
 
 
-def test_one_bad_table_does_not_keep_the_others_from_being_made(workshop: Workshop, told: Told) -> None:
+def test_one_bad_table_does_not_keep_the_others_from_being_made(
+    workshop: Workshop, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dumps, "RETRY", dg.RetryPolicy(max_retries=1, delay=0))
     told.add(DATASTACK, 1507, {"bad": NUCLEI, "cell_types": TYPES, "nuclei": NUCLEI})
     told.errors["bad"] = Unavailable("the connection is lost")
     announce(workshop)

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from feature_registry import feature_table
+from feature_registry.defs import dumps
 from feature_registry.errors import Unavailable
 from feature_registry.settings import Settings
 from feature_registry_tests.defs.daemon import Daemon
@@ -75,7 +76,10 @@ def test_new_partitions_are_asked_for_once_and_then_what_is_computed_from_them(w
     assert daemon.tick() == {(f"{DATASTACK}/nuclei", "1700")}
 
 
-def test_what_fails_is_not_asked_for_again_and_again(workshop: Workshop, told: Told) -> None:
+def test_what_fails_is_not_asked_for_again_and_again(
+    workshop: Workshop, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dumps, "RETRY", dg.RetryPolicy(max_retries=1, delay=0))
     told.add(DATASTACK, 1507, {"nuclei": FRAME})
     told.errors["nuclei"] = Unavailable("the connection is lost")
     daemon = daemon_of(workshop)

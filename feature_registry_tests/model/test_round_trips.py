@@ -6,6 +6,7 @@ import json
 import math
 import re
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any
 
 import pytest
@@ -39,6 +40,7 @@ LOCATIONS = st.builds(
 st.register_type_strategy(Location, LOCATIONS)
 
 
+@cache  # nouns hold nouns, many times over
 def strategy(noun: Any) -> st.SearchStrategy[Any]:
     """A noun made of what its fields' annotations allow; the few that a type does not say are spelled out here."""
     return st.builds(
