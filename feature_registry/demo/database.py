@@ -41,7 +41,7 @@ FROM nucleus_detection nucleus JOIN {below} below USING (id)
 LEFT JOIN cell_types cell ON cell.target_id = nucleus.id AND cell.valid
 WHERE nucleus.valid
 """
-_VERSIONS = """
+ANALYSIS_VERSION = """
 CREATE TYPE version_status AS ENUM ('AVAILABLE', 'RUNNING', 'FAILED', 'EXPIRED');
 CREATE TABLE analysisversion (
     id integer PRIMARY KEY, datastack varchar(100) NOT NULL, version integer NOT NULL, time_stamp timestamp NOT NULL,
@@ -129,7 +129,7 @@ def _drop(connection: psycopg.Connection[Any], name: str) -> None:
 def _fill(address: str, name: str, cortex: Cortex) -> None:
     with psycopg.connect(address) as connection:
         if name == ALIGNED_VOLUME:
-            connection.execute(_VERSIONS)
+            connection.execute(ANALYSIS_VERSION)
             with connection.cursor() as cursor:
                 cursor.executemany(
                     "INSERT INTO analysisversion VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)", _versions()

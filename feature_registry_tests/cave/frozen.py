@@ -20,6 +20,7 @@ import pyarrow as pa
 from psycopg import conninfo, sql
 
 from feature_registry.cave import SourceTable
+from feature_registry.demo.database import ANALYSIS_VERSION
 
 SEGMENTATION = "pcg"
 POINT = "geometry"
@@ -63,14 +64,6 @@ _ARROW = {
     "timestamp": pa.timestamp("us"),
     "geometry": pa.binary(),
 }
-_ANALYSIS_VERSION = """
-CREATE TYPE version_status AS ENUM ('AVAILABLE', 'RUNNING', 'FAILED', 'EXPIRED');
-CREATE TABLE analysisversion (
-    id integer PRIMARY KEY, datastack varchar(100) NOT NULL, version integer NOT NULL, time_stamp timestamp NOT NULL,
-    valid boolean, expires_on timestamp, parent_version integer REFERENCES analysisversion,
-    status version_status NOT NULL, is_merged boolean DEFAULT true
-)
-"""
 
 
 def ewkb(axes: Sequence[Any], srid: int | None = None) -> pa.BinaryArray:
@@ -184,7 +177,7 @@ def live_database(
     columns = "(id, datastack, version, time_stamp, valid, expires_on, parent_version, status)"
     insert = sql.SQL("INSERT INTO analysisversion {} VALUES {}").format(sql.SQL(columns), sql.SQL(", ").join(values))
     try:
-        execute(conninfo.make_conninfo(server, dbname=aligned_volume), *_ANALYSIS_VERSION.split(";"), insert)
+        execute(conninfo.make_conninfo(server, dbname=aligned_volume), *ANALYSIS_VERSION.split(";"), insert)
         yield
     finally:
         execute(server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
