@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from feature_registry.location import Location
+from feature_registry.model.policies import Policies
 
 Materialize = Literal["latest", "all", "none"]
 
@@ -78,6 +79,18 @@ class Settings(BaseSettings):
     checksum_bytes: int = Field(
         2_000_000_000, ge=0, description="up to how many bytes of a local table are hashed when it is registered"
     )
+
+    policies: dict[str, Policies] = Field(
+        {}, description="by datastack, or `*` for all others, what is asked of the tables registered in it (JSON)"
+    )
+    person_teams: tuple[str, ...] = Field(
+        ("*",), description="the teams of who acts when nobody is logged in; `*`: all"
+    )
+
+    def policies_of(self, datastack: str) -> Policies:
+        """What is said for the datastack, else for all, else the default, choice by choice."""
+        said = [self.policies[name] for name in ("*", datastack) if name in self.policies]
+        return Policies(**{name: getattr(each, name) for each in said for name in each.model_fields_set})
 
     @cached_property
     def database_url(self) -> str:

@@ -35,6 +35,8 @@ from feature_registry.model.noun import Noun as Noun
 from feature_registry.model.noun import Resolution as Resolution
 from feature_registry.model.noun import Text as Text
 from feature_registry.model.noun import aware as aware
+from feature_registry.model.policies import Action as Action
+from feature_registry.model.policies import Policies as Policies
 from feature_registry.model.tables import FeatureTable as FeatureTable
 from feature_registry.model.tables import HashBuckets as HashBuckets
 from feature_registry.model.tables import Metadata as Metadata

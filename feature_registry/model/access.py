@@ -25,6 +25,7 @@ class Search(Noun):
     mat_version: MatVersion | Literal["latest", "unversioned"] | None = Field(None, description="None: any")
     column: str | None = Field(None, description="a column that the table has")
     tags: tuple[str, ...] = Field((), description="all of them")
+    any_tags: tuple[str, ...] = Field((), description="at least one of them")
     owner: str | None = Field(None, description="a team or a person")
     license: str | None = Field(None, description="an SPDX identifier, or the licence's name")
     format: str | None = Field(None, description="such as delta")
@@ -35,6 +36,12 @@ class Search(Noun):
     partition_column: str | None = Field(None, description="a column that its files are parted by")
     hash_column: str | None = Field(None, description="a column whose hash spreads the rows")
     producer: str | None = Field(None, description="the pipeline, the model, the code version or the run")
+    code_version: str | None = Field(None, description="of what made it")
+    config: str | None = Field(None, description="of what made it: the configuration's hash, or its name")
+    model: str | None = Field(None, description="the trained model that made it")
+    model_before: str | None = Field(
+        None, description="made by an older one of the same model's versions: `segclr-2.1` finds segclr-2.0 and 1.9"
+    )
     references: str | None = Field(None, description="a table that it points to")
     derived_from: str | None = Field(None, description="a table that it was computed from, as datastack/name")
     superseded_by: str | None = Field(None, description="the table that replaces it")

@@ -60,6 +60,9 @@ class Metadata(Noun):
     owner: Annotated[Owner | None, BeforeValidator(_owner)] = Field(None, description="a team, a person, or both")
     license: str | None = Field(None, max_length=256, description="an SPDX identifier, or the licence's name")
     usage_constraints: Text = Field("", description="what one may not do with it, or should know before")
+    redistribution: Literal["allowed", "forbidden"] = Field(
+        "allowed", description="whether it may be handed on; if not, no public export holds it"
+    )
     citation: Text = Field("", description="how to cite the table: BibTeX, or a sentence with a DOI")
     retention: Retention = Field(Retention(), description="until when a table version is kept")
     tags: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] = Field((), description="words to search by")
@@ -100,6 +103,7 @@ class Producer(Noun):
     pipeline: str | None = Field(None, description="the program, or the Dagster asset key")
     code_version: str | None = Field(None, description="a commit, or the hash of the code")
     model: str | None = Field(None, description="the trained model, if any")
+    config: str | None = Field(None, description="the configuration's hash, or its name")
     run_id: str | None = None
 
 
