@@ -48,6 +48,7 @@ from feature_registry.model.versions import CheckResult as CheckResult
 from feature_registry.model.versions import Contents as Contents
 from feature_registry.model.versions import Entry as Entry
 from feature_registry.model.versions import Event as Event
+from feature_registry.model.versions import Existence as Existence
 from feature_registry.model.versions import Inspection as Inspection
 from feature_registry.model.versions import Layout as Layout
 from feature_registry.model.versions import Leftover as Leftover

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, computed_field, model_validator
 
 from feature_registry.errors import Invalid
 from feature_registry.location import Location
@@ -116,9 +116,18 @@ class CheckResult(Noun):
     blocking: bool = False
     message: str = ""
     details: dict[str, Any] = Field({})
+    at: Instant | None = Field(None, description="when; None: at the registration")
 
 
 Status = Literal["draft", "published", "deprecated"]
+Existence = Literal["recorded", "unverified", "verified", "missing"]
+DRIFT = ("exists", "content", "schema_drift", "rows")  # what a look at a registered table finds, by name
+_EXISTENCE: dict[str, Existence] = {
+    "passed": "verified",
+    "warned": "verified",
+    "failed": "missing",
+    "skipped": "unverified",
+}
 
 
 class TableVersion(Noun):
@@ -146,6 +155,17 @@ class TableVersion(Noun):
         """The exact reference of this revision."""
         mat_version: Any = "unversioned" if self.mat_version is None else self.mat_version
         return TableRef(datastack=self.datastack, name=self.name, mat_version=mat_version, revision=self.revision)
+
+    @property
+    def drift(self) -> tuple[CheckResult, ...]:
+        """In what it is no longer as it was registered, or may not be."""
+        return tuple(each for each in self.checks if each.name in DRIFT and each.outcome in ("warned", "failed"))
+
+    @property
+    def existence(self) -> Existence:
+        """Recorded: nobody has looked; unverified: its storage did not answer; missing: it is gone, or a part of it."""
+        outcome = next((each.outcome for each in self.checks if each.name == "exists"), "")
+        return _EXISTENCE.get(outcome, "recorded")
 
 
 class Registration(Metadata):
@@ -181,6 +201,17 @@ class Entry(Noun):
     version: TableVersion
     materialization: MaterializationVersion | None = None
     warnings: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derived(cls, given: Any) -> Any:
+        """What follows from the rest is told, and not taken."""
+        return {name: each for name, each in given.items() if name != "existence"} if isinstance(given, dict) else given
+
+    @computed_field(description="whether the table is there, as the last look found it")  # type: ignore[prop-decorator]
+    @property
+    def existence(self) -> Existence:
+        return self.version.existence
 
     @property
     def ref(self) -> TableRef:
