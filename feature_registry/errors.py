@@ -7,26 +7,53 @@ An error is data: two errors of one class with equal arguments are equal, and it
 from __future__ import annotations
 
 import importlib
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 
 class RegistryError(Exception):
     """Base of all errors that the registry raises on purpose.
 
-    `field` names the argument at fault, `value` is what was given, `expected` is what would be right.
+    `field` names the argument at fault, `value` is what was given, `expected` is what would be right. Where several
+    things are wrong at once, these are the first one's.
     """
 
     kind: ClassVar[str] = "error"
 
-    def __init__(self, message: str, *, field: str | None = None, value: Any = None, expected: Any = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        value: Any = None,
+        expected: Any = None,
+        faults: Sequence[RegistryError] = (),
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
         self.value = value
         self.expected = expected
+        self._faults = tuple(faults)
+
+    @property
+    def faults(self) -> tuple[RegistryError, ...]:
+        """One for each thing that is wrong; of one only, the error itself."""
+        return self._faults or (self,)
+
+    @classmethod
+    def of(cls, faults: Sequence[RegistryError]) -> Self:
+        """One error for all faults, of which there is at least one."""
+        first = faults[0]
+        said = {"field": first.field, "value": first.value, "expected": first.expected}
+        if len(faults) == 1:
+            return cls(first.message, **said)
+        return cls("; ".join(map(str, faults)), **said, faults=faults)
 
     def __str__(self) -> str:
         text = self.message
+        if len(self.faults) > 1:
+            return text
         if self.field is not None:
             given = "" if self.value is None else f"={_shown(self.value)}"
             text = f"{self.field}{given}: {text}"
@@ -45,7 +72,9 @@ class RegistryError(Exception):
 
     def problem(self) -> dict[str, Any]:
         """The error as JSON-ready data, without what was not said."""
-        said = {"field": self.field, "value": self.value, "expected": self.expected}
+        said: dict[str, Any] = {"field": self.field, "value": self.value, "expected": self.expected}
+        if len(self.faults) > 1:
+            said["faults"] = [each.problem() for each in self.faults]
         return {"kind": self.kind, "message": self.message} | {k: v for k, v in said.items() if v is not None}
 
 
@@ -111,7 +140,8 @@ def missing(package: str | None, extra: str) -> ImportError:
 
 def _rebuild(kind: type[RegistryError], problem: dict[str, Any]) -> RegistryError:
     arguments = {name: problem.get(name) for name in ("field", "value", "expected")}
-    return kind(problem.get("message", "no message"), **arguments)
+    faults = [_rebuild(kind, each) for each in problem.get("faults", ())]
+    return kind(problem.get("message", "no message"), **arguments, faults=faults)
 
 
 def _shown(value: Any) -> str:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from feature_registry.errors import Invalid
 
 _SPELLED = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}  # other names of a scheme
+REFUSED: Literal["refused"] = "refused"  # the type of pydantic's error that carries the arguments of ours
+_CREDENTIALS = re.compile(
+    r"://[^/\s]*@|\b(?:s3[an]?|gs|gcs)://[^/\s]*:"
+    r"|[?&](?:X-Amz-|X-Goog-|AWSAccessKeyId=|GoogleAccessId=|Signature=|sig=|[a-z_]*token=)",
+    re.I,
+)
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _NORMAL = re.compile(r"(?:(?:s3|gs)://[A-Za-z0-9._-]+|file://)(?:/(?!\.\.?(?:/|$))[A-Za-z0-9_.~-]+)+")
 
@@ -79,7 +85,8 @@ class Location(str):
             try:
                 return cls(value)
             except Invalid as wrong:
-                raise ValueError(str(wrong)) from None
+                said = {name: each for name, each in wrong.problem().items() if name != "kind"}
+                raise PydanticCustomError(REFUSED, "{message}", said) from None
 
         return core_schema.no_info_plain_validator_function(
             parse,
@@ -88,8 +95,15 @@ class Location(str):
         )
 
 
+def holds_credentials(text: str) -> bool:
+    """Whether a URI names a user, or is signed: whoever has such a text may read."""
+    return _CREDENTIALS.search(text) is not None
+
+
 def _normalised(text: str) -> str:
     found = _SCHEME.match(text)
+    if holds_credentials(text):
+        raise Invalid("holds credentials", field="location", value="(not shown)", expected="a URI without them")
     if found is None:
         if not text:
             raise Invalid("is empty", field="location", value=text, expected="a URI or a path")
@@ -97,8 +111,6 @@ def _normalised(text: str) -> str:
         return "file://" + quote(_segments(os.path.abspath(text), text))  # noqa: PTH100 - resolve() follows links
     scheme = _SPELLED.get(found.group(1).lower(), found.group(1).lower())
     rest = text[found.end() :]
-    if "@" in rest.split("/", 1)[0]:
-        raise Invalid("holds credentials", field="location", value="(not shown)", expected="a URI without them")
     if scheme == "file":
         host = urlsplit(text).netloc
         if host not in ("", "localhost"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -21,6 +22,7 @@ from feature_registry.errors import (
     Unavailable,
 )
 from feature_registry.model import LARGEST_JSON_INTEGER
+from feature_registry.model.noun import fault
 from feature_registry.registry.links import RangeNotSatisfiable
 
 STATUS: dict[type[RegistryError], int] = {
@@ -34,15 +36,21 @@ STATUS: dict[type[RegistryError], int] = {
 }
 
 
-class Problem(BaseModel):
-    """An error: its kind, and the field, the value and what would be right, where there are such."""
+class Fault(BaseModel):
+    """One thing that is wrong: the field, the value and what would be right, where there are such."""
 
     kind: str
     message: str
-    status: int
     field: str | None = None
     value: Any = None
     expected: Any = None
+
+
+class Problem(Fault):
+    """An error; it speaks of the first fault, and lists all where there are several."""
+
+    status: int
+    faults: list[Fault] | None = None
 
 
 MEDIA_TYPE = "application/problem+json"
@@ -83,13 +91,13 @@ async def _registry_error(_: Request, error: Exception) -> JSONResponse:
 async def _request_error(_: Request, error: Exception) -> JSONResponse:
     """Pydantic's errors, all of them; the first one names the field."""
     assert isinstance(error, (RequestValidationError, ValidationError))
-    faults = [(".".join(str(part) for part in each["loc"] if part != "body"), each["msg"]) for each in error.errors()]
-    field, message = faults[0]
-    value = error.errors()[0].get("input")
-    more = "".join(f"; {name}: {fault}" for name, fault in faults[1:])
-    # A location may hold credentials; where it does not, the message shows it.
-    shown = value if isinstance(value, (str, int, float, bool)) and not field.endswith("location") else None
-    return answer(Invalid(message + more, field=field or "body", value=shown))
+    found = [each | {"loc": _place(each["loc"])} for each in error.errors()]
+    return answer(Invalid.of([fault(each) for each in found]))
+
+
+def _place(loc: Sequence[Any]) -> list[Any]:
+    """Within the body; of what is no JSON, the body itself."""
+    return [part for part in loc if part != "body"] or ["body"]
 
 
 async def _http_error(_: Request, error: Exception) -> JSONResponse:

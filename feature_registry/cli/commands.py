@@ -17,20 +17,21 @@ from feature_registry.errors import RegistryError
 
 
 class Commands(TyperGroup):
-    """Commands whose errors are one line."""
+    """Commands whose errors are one line for each fault."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (RegistryError, ImportError, OSError) as wrong:
-            message = str(wrong)
+        except RegistryError as wrong:
+            messages = [str(each) for each in wrong.faults]
+        except (ImportError, OSError) as wrong:
+            messages = [str(wrong)]
         except Exception as wrong:
             if not type(wrong).__module__.startswith(("polars", "httpx")):
                 raise
-            message = f"the read failed: {wrong}"
-        # An engine's message may hold a link, which is a secret.
-        line = " ".join(redacted(message).split())
-        typer.echo(f"error: {line}", err=True)
+            messages = [f"the read failed: {wrong}"]
+        for message in messages:  # an engine's may hold a link, which is a secret
+            typer.echo(f"error: {' '.join(redacted(message).split())}", err=True)
         raise typer.Exit(1)
 
 

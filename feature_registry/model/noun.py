@@ -9,8 +9,10 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from feature_registry.errors import Invalid
+from feature_registry.location import REFUSED, holds_credentials
 
 MAX_TEXT = 20_000
+LONGEST_SHOWN = 500  # characters of a wrong value
 
 
 class Noun(BaseModel):
@@ -20,14 +22,31 @@ class Noun(BaseModel):
 
     @classmethod
     def checked(cls, fields: Mapping[str, Any]) -> Self:
-        """The noun made of what a caller typed; what does not fit is an `Invalid` that names the field."""
+        """The noun made of what a caller typed; what does not fit is an `Invalid` that names every field."""
         try:
             return cls(**fields)
         except ValidationError as wrong:
-            first = wrong.errors(include_url=False)[0]
-            expected = sorted(cls.model_fields) if first["type"] == "extra_forbidden" else None
-            field = ".".join(map(str, first["loc"])) or None
-            raise Invalid(first["msg"], field=field, value=first["input"], expected=expected) from None
+            known = sorted(cls.model_fields)
+            raise Invalid.of([fault(each, known) for each in wrong.errors(include_url=False)]) from None
+
+
+def fault(found: Mapping[str, Any], known: list[str] | None = None) -> Invalid:
+    """What pydantic says of one field, as an error; `known` are the fields that there are."""
+    field = ".".join(str(part) for part in found["loc"]) or None
+    if found["type"] == REFUSED:  # it says by itself what may be shown
+        return Invalid(**found["ctx"] | {"field": field})
+    expected = known if found["type"] == "extra_forbidden" and len(found["loc"]) == 1 else None
+    value = None if found["type"] == "missing" else showable(found["input"])
+    return Invalid(found["msg"].removeprefix("Value error, "), field=field, value=value, expected=expected)
+
+
+def showable(value: Any) -> Any:
+    """A value as an error may repeat it: short, and without credentials that a URI holds, whatever field it is in."""
+    if isinstance(value, str):
+        if holds_credentials(value):
+            return "(not shown)"
+        return value if len(value) <= LONGEST_SHOWN else f"{value[:LONGEST_SHOWN]}... ({len(value):,} characters)"
+    return value if value is None or isinstance(value, (int, float, bool)) else None
 
 
 def aware(field: str, at: datetime) -> datetime:
