@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +13,6 @@ from feature_registry.client.found import SearchResult
 from feature_registry.client.http import HttpService, Service
 from feature_registry.client.table import ReadPlan, Table
 from feature_registry.errors import Invalid
-from feature_registry.location import Location
 from feature_registry.model import (
     Entry,
     Event,
@@ -31,7 +30,11 @@ from feature_registry.model import (
 from feature_registry.settings import Settings
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from feature_registry.client.duck import Connection
+    from feature_registry.client.filters import Where
+    from feature_registry.client.joins import How, On
 
 __all__ = ["FeatureRegistry", "HttpService", "ReadPlan", "SearchResult", "Table"]
 
@@ -93,19 +96,48 @@ class FeatureRegistry:
         at_ours = "@" not in name and name.partition("/")[0] == self.datastack
         return str(TableRef.parse(f"{name}@{self.mat_version}" if at_ours else name))
 
-    def duckdb(self, tables: Iterable[str] | Mapping[str, Any] | None = None) -> Connection:
+    def join(
+        self,
+        first: str,
+        *others: str,
+        on: On = None,
+        how: How = "left",
+        where: Where = None,
+        columns: Sequence[str] | None = None,
+        across_versions: bool = False,
+        across_volumes: bool = False,
+    ) -> pl.LazyFrame:
+        """The rows of the first table with the columns of the others, as in `Table.join`.
+
+        With `on`, all are joined to the first table; without, each to the earliest one that it is declared to be
+        joined with.
+        """
+        from feature_registry.client.joins import joined
+
+        tables = [self.table(name) for name in (first, *others)]
+        said = {"across_versions": across_versions, "across_volumes": across_volumes}
+        return joined(tables, on, how, where, columns, **said)
+
+    def duckdb(
+        self, tables: Iterable[str] | Mapping[str, Any] | None = None, *, across_volumes: bool = False
+    ) -> Connection:
         """A DuckDB connection in which every table of the datastack at the version is a view.
 
         `tables` chooses them; as a mapping of names to pyarrow's filters (or None), a view has only such rows, and
-        only files that can hold them are granted.
+        only files that can hold them are granted. Tables of two aligned volumes are refused unless said. SQL may join
+        what it likes: each view's comment, in `duckdb_views()`, says of which materialization version it is.
         """
         from feature_registry.client import duck
+        from feature_registry.client.joins import check_volumes
 
         if tables is None:
-            return duck.Connection((entry.table.name, self._pinned(entry), None) for entry in self.search(columns=True))
-        if not isinstance(tables, Mapping):
-            tables = dict.fromkeys([tables] if isinstance(tables, str) else tables)
-        handles = [(self.table(name), where) for name, where in tables.items()]
+            handles = [(self._pinned(entry), None) for entry in self.search(columns=True)]
+        else:
+            if not isinstance(tables, Mapping):
+                tables = dict.fromkeys([tables] if isinstance(tables, str) else tables)
+            handles = [(self.table(name), where) for name, where in tables.items()]
+        if not across_volumes:
+            check_volumes(self.service, [table.entry for table, _ in handles])
         return duck.Connection((table.name, table, where) for table, where in handles)
 
     def register(self, location: str | PathLike[str], name: str, *, publish: bool = False, **metadata: Any) -> Report:
@@ -192,7 +224,7 @@ class FeatureRegistry:
             )
         version = self.mat_version if isinstance(self.mat_version, int) else None
         said: dict[str, Any] = {"datastack": self.datastack, "mat_version": version, **metadata}
-        return Registration.checked({**said, "location": Location(location), "name": name, "publish": publish})
+        return Registration.checked({**said, "location": location, "name": name, "publish": publish})
 
 
 def _embedded(settings: Settings) -> Service:

@@ -56,7 +56,7 @@ class Connection:
             if name.lower() in self._waiting:  # SQL's names know no case
                 continue
             self._waiting[name.lower()] = (name, table, where)
-            self._connection.execute(f"CREATE VIEW {quoted(name)} AS {_placeholder(table.schema)}")
+            self._show(name, table, empty(table.schema))
 
     def sql(self, query: str, **options: Any) -> duckdb.DuckDBPyRelation:
         self.prepare(query)
@@ -81,8 +81,12 @@ class Connection:
             plan = _planned(table, where)
             self._plans.append(plan)
             with explained(self._plans):
-                self._connection.execute(f"CREATE OR REPLACE VIEW {quoted(found)} AS {_reading(table, plan)}")
+                self._show(found, table, _reading(table, plan))
             del self._waiting[name]
+
+    def _show(self, name: str, table: Table, query: str) -> None:
+        self._connection.execute(f"CREATE OR REPLACE VIEW {quoted(name)} AS {query}")
+        self._connection.execute(f"COMMENT ON VIEW {quoted(name)} IS '{table.ref}'")
 
     def named(self, query: str) -> list[str]:
         """The tables not yet planned that a query names, in lower case.
@@ -143,7 +147,7 @@ def _words(library: Any, query: str) -> Iterator[str]:
             yield word[1].lower() if word else ""
 
 
-def _placeholder(schema: pl.Schema) -> str:
+def empty(schema: pl.Schema) -> str:
     """A table with the columns and without rows."""
     columns = ", ".join(f"NULL::{sql_type(kind)} AS {quoted(name)}" for name, kind in schema.items())
     return f"SELECT {columns} WHERE false"
@@ -182,7 +186,7 @@ def _reading(table: Table, plan: ReadPlan) -> str:
     """The query that reads the files of a plan."""
     inspection = seen(plan)
     if not plan.files:
-        return _placeholder(table.schema)
+        return empty(table.schema)
     types = {name: sql_type(kind) for name, kind in table.schema.items()}
     stored = stored_schema(inspection)
     partitions = {name: sql_type(stored[name]) for name in inspection.partition_columns}

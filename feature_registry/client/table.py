@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from feature_registry.client.http import Service
+    from feature_registry.client.joins import How, On
 
 
 class ReadPlan(Plan):
@@ -182,6 +183,32 @@ class Table:
         plan = self.plan(where, columns, **options)
         return scan.batches(plan, plan.filter, rows, seed)
 
+    def join(
+        self,
+        other: Table | str,
+        on: On = None,
+        how: How = "left",
+        where: Where = None,
+        columns: Sequence[str] | None = None,
+        *,
+        across_versions: bool = False,
+        across_volumes: bool = False,
+    ) -> pl.LazyFrame:
+        """The rows of this table, or those that `where` chooses, with the columns of another one, as a LazyFrame.
+
+        `other` by its name is at this datastack and version unless it says others. Without `on`, which is a column or
+        a mapping of columns to the other's, they are joined by the reference that one of them declares, or both to
+        the same column. What comes from another materialization version is called `column@1412`, and
+        `column@unversioned`; root ids are not joined across versions, nor tables across aligned volumes, unless said.
+        `columns` are those of the answer.
+        """
+        from feature_registry.client.joins import joined
+
+        if isinstance(other, str):
+            other = self._beside(other)
+        said = {"across_versions": across_versions, "across_volumes": across_volumes}
+        return joined([self, other], on, how, where, columns, **said)
+
     def download(
         self, folder: str | PathLike[str], where: Where = None, progress: bool = True, layout: str | None = None
     ) -> list[Path]:
@@ -191,6 +218,13 @@ class Table:
         from feature_registry.client.download import download
 
         return download(self, folder, where, progress, layout)
+
+    def _beside(self, name: str) -> Table:
+        here = self.entry.ref
+        path, at, version = (name if "/" in name else f"{here.datastack}/{name}").partition("@")
+        if not at and path.startswith(f"{here.datastack}/"):
+            version = str(here.mat_version)
+        return Table(self._service, f"{path}@{version or 'latest'}", self._mode, self._as_of)
 
     @property
     def _reading(self) -> Mode:
