@@ -19,7 +19,7 @@ from feature_registry.errors import Invalid, RegistryError
 from feature_registry.location import Location
 from feature_registry.model import Producer, Registration, Report, Written
 from feature_registry.policy import missing_to_publish
-from feature_registry.registry import Registry
+from feature_registry.registry import Registry, publishing
 
 OUTPUT = "result"
 
@@ -27,8 +27,9 @@ OUTPUT = "result"
 class FeatureTableIOManager(dg.ConfigurableIOManager):
     """Every output becomes a registered table version; every input is a table of the registry, wherever it was made.
 
-    The asset key is `[datastack, name]`, the partition key is the materialization version. An output of
-    `@feature_table` is published when its blocking checks pass, that of any other asset at once.
+    The asset key is `[datastack, name]`, the partition key is the materialization version. Outputs are drafts. One of a
+    `@feature_table(publish=True)` is published when its blocking checks pass, that of any other asset at once if its
+    metadata say `feature_registry/publish: True`.
     """
 
     feature_registry: FeatureRegistryResource
@@ -38,14 +39,15 @@ class FeatureTableIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         registry = self.feature_registry.registry
-        product = obj if isinstance(obj, Product) else replace(_undeclared(context), value=obj)
+        product = obj if isinstance(obj, Product) else replace(_undeclared(context, registry), value=obj)
         mat_version = mat_version_of(context.partition_key) if product.declaration.versioned else None
         loaded = self._loaded.pop((context.run_id, context.step_key), {})
         said = product.value.derived_from if isinstance(product.value, Written) else ()
         product.derived_from = tuple(sorted({*product.derived_from, *loaded.values(), *said}))
         try:
             written = _write(registry, product, mat_version, context.run_id)
-            report = _register(registry, _registration(product, mat_version, context.run_id, written), product.value)
+            registration = _registration(product, mat_version, context.run_id, written)
+            report = _register(registry, registration, product.value)
         except BaseException:
             close(product.value)  # the function's step, which closes it after the checks, is not resumed
             raise
@@ -63,16 +65,18 @@ class FeatureTableIOManager(dg.ConfigurableIOManager):
         return annotated(registry.scan(version), context.dagster_type.typing_type)
 
 
-def _undeclared(context: dg.OutputContext) -> Product:
-    """What an asset without `@feature_table` says of itself; it is published at once if that is enough."""
+def _undeclared(context: dg.OutputContext, registry: Registry) -> Product:
+    """What an asset without `@feature_table` says of itself."""
     key = context.asset_key.path
     if len(key) != 2:
         raise Invalid("names no feature table", field="asset key", value="/".join(key), expected="[datastack, name]")
     spec = context.step_context.job_def.asset_layer.get(context.asset_key).assets_def.specs_by_key[context.asset_key]
     declaration = declare(*key, versioned=context.has_asset_partitions, publish=False, **metadata.of_spec(spec))
-    if missing := missing_to_publish(declaration.table):
+    missing = missing_to_publish(declaration.table, publishing.needs(registry, declaration.table))
+    publish = metadata.publishes(spec)
+    if publish and missing:
         context.log.warning(f"{'/'.join(key)} stays a draft: the asset says no {' and no '.join(missing)}")
-    return Product(replace(declaration, code_version=spec.code_version), None, publish=not missing)
+    return Product(replace(declaration, code_version=spec.code_version), None, publish=publish and not missing)
 
 
 def _write(registry: Registry, product: Product, mat_version: int | None, run_id: str) -> dict[str, Any]:
@@ -115,12 +119,30 @@ def _registration(product: Product, mat_version: int | None, run_id: str, writte
 
 def _register(registry: Registry, registration: Registration, value: Any) -> Report:
     try:
+        if (standing := _standing(registry, registration)) is not None:
+            if not isinstance(value, Written):
+                _remove(registry, registration.location)
+            return standing
         _check_rows(registry, registration, value)
-        return registry.register(registration)
+        return registry.register(registration, by_pipeline=True)
     except Invalid:
         if not isinstance(value, Written):
             _remove(registry, registration.location)
         raise
+
+
+def _standing(registry: Registry, registration: Registration) -> Report | None:
+    """What an earlier attempt of this very run wrote, which it writes once: a draft gives way to what is tried again,
+    and what was published stays.
+    """
+    said, run_id = registration, registration.producer.run_id
+    version = registry.find(said.datastack, said.name, said.mat_version, run_id)
+    if version is None or version.producer.run_id != run_id or version.inspection.location == said.location:
+        return None
+    if version.status == "draft":
+        registry.unregister(version.id, force=True)
+        return None
+    return Report(entry=registry.describe(version.id), created=False, checks=version.checks)
 
 
 def _check_rows(registry: Registry, registration: Registration, value: Any) -> None:

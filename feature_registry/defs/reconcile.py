@@ -24,7 +24,7 @@ from feature_registry.errors import RegistryError, Unavailable
 from feature_registry.location import Location
 from feature_registry.model import Contents, Entry, Event, FeatureTable, Producer, Registration
 from feature_registry.policy import missing_to_publish
-from feature_registry.registry import Registry, following
+from feature_registry.registry import Registry, following, publishing
 
 SECONDS = 12  # of each of the three steps of a tick, about; Dagster gives up after 60
 MATERIALIZATIONS = 500  # that are looked at, a tick
@@ -189,13 +189,15 @@ class Tick:
         return bool(self.registry.rebuild(Contents(entries=(entry,))))
 
     def _register(self, record: dg.EventLogRecord, key: dg.AssetKey, location: Location) -> None:
-        """What an asset wrote that is no `@feature_table`; published if the asset says enough."""
+        """What an asset wrote that is no `@feature_table`; published if the asset asks for it and says enough."""
         datastack, name = key.path
         spec = defined(self.context, key)
         said = metadata.of_spec(spec) if spec else {}
         held = following.of_table(self.registry, datastack, name)
         table = held[-1].table if held else FeatureTable(datastack=datastack, name=name)
-        missing = missing_to_publish(FeatureTable.model_validate(table.model_dump() | said))
+        table = FeatureTable.model_validate(table.model_dump() | said)
+        publish = spec is not None and metadata.publishes(spec)
+        missing = missing_to_publish(table, publishing.needs(self.registry, table)) if publish else []
         producer = Producer(
             pipeline=f"dagster:{datastack}/{name}",
             code_version=spec.code_version if spec else None,
@@ -208,9 +210,10 @@ class Tick:
                 name=name,
                 mat_version=mat_version_of(record.partition_key),
                 producer=producer,
-                publish=not missing,
+                publish=publish and not missing,
                 **said,
-            )
+            ),
+            by_pipeline=True,
         )
         if missing:
             self.context.log.warning(f"{report.ref} stays a draft: nobody says its {' and its '.join(missing)}")
@@ -226,7 +229,7 @@ class Tick:
             if event.version_id is not None and event.version_id not in told:
                 told.add(event.version_id)
                 self._tell(event, following.entry(self.registry, event.version_id))
-            elif event.kind == "described" and event.name is not None:
+            elif event.kind in ("described", "transferred") and event.name is not None:
                 speaker = _speaker(following.of_table(self.registry, event.datastack, event.name))
                 if speaker is not None and speaker.version.id not in told:
                     told.add(speaker.version.id)

@@ -15,6 +15,11 @@ from feature_registry.model.noun import Instant, MatVersion, Name, Noun
 from feature_registry.model.tables import FeatureTable, HashBuckets, Metadata, Producer, TimeRange
 
 
+def is_version_id(text: str) -> bool:
+    """Whether it is a table version's UUID, which names it as well as its exact reference does."""
+    return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) is not None
+
+
 class TableRef(Noun):
     """`datastack/name@1507`, `@1507.2` (revision 2), `@latest` or `@unversioned`; without `@`, latest."""
 
@@ -187,6 +192,9 @@ class Registration(Metadata):
     time_range: TimeRange | None = None
     corrects: str | None = None
     publish: bool = Field(False, description="publish at once if no blocking check fails")
+    confirm: str | None = Field(
+        None, description="what a preview answered: refused if the data are others by now; None: whatever is there"
+    )
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -232,6 +240,7 @@ class Leftover(Noun):
     location: Location = Field(description="a folder that a run wrote, or a file that was not finished")
     unfinished: bool = Field(False, description="whether it is a file that was not finished")
     drafts: tuple[str, ...] = Field((), description="abandoned drafts that lie there")
+    expired: tuple[str, ...] = Field((), description="table versions that lie there and are kept no longer")
     files: int
     bytes: int
     modified: Instant = Field(description="when somebody wrote there last")
@@ -243,6 +252,7 @@ class Report(Noun):
     entry: Entry
     created: bool = Field(description="False: the same location and snapshot were registered already")
     checks: tuple[CheckResult, ...]
+    confirm: str = Field("", description="names the state of the data that was looked at")
 
     @property
     def ref(self) -> TableRef:
@@ -261,12 +271,21 @@ class Written(Noun):
     metadata: dict[str, Any] = Field({}, description="fields of `Metadata` that were found out while it was made")
 
 
-class Lineage(Noun):
-    """Exact references of what a table version was derived from and of what was derived from it, nearest first."""
+class Dependents(Noun):
+    """All that depends on a table version: what one should see before it is deprecated or unregistered."""
 
     table: str
-    upstream: tuple[str, ...]
-    downstream: tuple[str, ...]
+    derived: tuple[str, ...] = Field((), description="table versions that were derived from it, nearest first")
+    references: tuple[str, ...] = Field((), description="columns of other tables that point to its table")
+    aliases: tuple[str, ...] = Field((), description="table versions of other names whose data lie at its location")
+    predecessors: tuple[str, ...] = Field((), description="tables that name it as their successor")
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """A sentence a kind; empty: nothing depends on it."""
+        verbs = {"derived": "derived from it", "references": "pointing to it", "aliases": "at its location"}
+        verbs["predecessors"] = "superseded by it"
+        return tuple(f"{verb}: {', '.join(getattr(self, kind))}" for kind, verb in verbs.items() if getattr(self, kind))
 
 
 class Event(Noun):
@@ -280,3 +299,11 @@ class Event(Noun):
     name: str | None = None
     version_id: str | None = None
     details: dict[str, Any] = Field({})
+
+
+class Changes(Noun):
+    """A part of the catalog's record, for who follows it: ask again after `next`, and nothing is missed or doubled."""
+
+    events: tuple[Event, ...] = Field(description="in the order of their commits, without those of others' drafts")
+    next: int = Field(description="the number after which the next part begins")
+    newest: int = Field(description="the number of the newest change; there is more if it is beyond `next`")

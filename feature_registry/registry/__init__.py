@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from feature_registry.model import (
     CheckResult,
     Contents,
     Datastack,
+    Dependents,
+    Difference,
     Entry,
     Event,
     Found,
@@ -39,9 +41,10 @@ from feature_registry.model import (
     TableRef,
     TableVersion,
 )
-from feature_registry.registry import leftovers, moving, rebuilding
+from feature_registry.registry import differences, drift, finding, leftovers, moving, publishing, rebuilding, validation
 from feature_registry.registry import registration as registering
 from feature_registry.registry.access import Access
+from feature_registry.registry.dependents import dependents
 from feature_registry.settings import Settings
 from feature_registry.storage import Store, open_store
 
@@ -57,7 +60,8 @@ class Registry:
 
     def __init__(self, settings: Settings | None = None, person: Person | None = None) -> None:
         self.settings = settings or Settings()
-        self.person = person or Person(name=self.settings.person)
+        self.person = person or Person(name=self.settings.person, groups=self.settings.person_teams)
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)  # by which retention ends
         self.prefixes: tuple[Location, ...] | None = None
         self.database = Database(self.settings.database_url)
         self.past = Past(self.database)
@@ -75,35 +79,46 @@ class Registry:
 
     # ------------------------------------------------------------------------------------------------- register
 
-    def register(self, registration: Registration) -> Report:
-        return registering.register(self, registration)
+    def register(self, registration: Registration, by_pipeline: bool = False) -> Report:
+        """What comes from outside is checked whole, and refused if a check fails that the datastack's policies enforce:
+        with one error for all of them. What the pipeline wrote is a draft then.
+        """
+        return registering.register(self, registration, by_pipeline)
 
     def preview(self, registration: Registration) -> Report:
+        """The report of a registration from outside, also where it would be refused; registers nothing."""
         return registering.preview(self, registration)
 
+    def complete(self, version_id: str) -> Entry:
+        """Asks again for what nobody could tell when the version was registered."""
+        return validation.complete(self, version_id)
+
     def record_checks(self, version_id: str, checks: Sequence[CheckResult], publish: bool = True) -> Entry:
-        return registering.record_checks(self, version_id, tuple(checks), publish)
+        return publishing.record_checks(self, version_id, tuple(checks), publish)
 
     def publish(self, table: str) -> Entry:
-        """Raises `Invalid` if a field that publishing needs is missing, or a blocking check failed."""
-        entry = self._wanted_draft(table)
-        if entry.version.status == "published":
-            return entry
-        return registering.change_status(self, entry.version.id, "published", {})
+        """Raises `Invalid` that names all fields that are missing, or the blocking checks that failed; `Conflict` for
+        what is deprecated.
+        """
+        return publishing.publish(self, table)
 
     def deprecate(self, table: str, reason: str = "", superseded_by: str | None = None) -> Entry:
-        entry = self.describe(table)
-        if superseded_by is not None:
-            self.describe(superseded_by)
-        if entry.version.status == "draft":
-            raise Invalid("is a draft, and only a published one is deprecated", field="table", value=table)
-        details = {"reason": reason, "superseded_by": superseded_by}
-        return registering.change_status(self, entry.version.id, "deprecated", details)
+        """It stays readable, with a warning. The answer's warnings name all that depends on it."""
+        return publishing.deprecate(self, table, reason, superseded_by)
 
-    def edit(self, table: str, changes: dict[str, Any]) -> Entry:
-        """Changes metadata of the table, whatever its versions."""
-        registering.edit(self, self.describe(table).version.id, changes)
-        return self.describe(table)
+    def edit(self, table: str, changes: dict[str, Any], based_on: str | None = None) -> Entry:
+        """Changes metadata of the table, whatever its versions. `based_on` is the etag of what the editor saw: raises
+        `Conflict`, which says what is different, if that was changed since.
+        """
+        return publishing.edit(self, table, changes, based_on)
+
+    def transfer(self, table: str, team: str | None = None, person: str | None = None) -> Entry:
+        """Gives the table to another owner, which its history tells."""
+        return publishing.transfer(self, table, team, person)
+
+    def dependents(self, table: str) -> Dependents:
+        """All that depends on a table version, to be seen before it is deprecated or unregistered."""
+        return dependents(self, self.describe(table))
 
     def unregister(self, table: str, force: bool = False) -> Entry:
         """Forgets a table version and answers what it was; its data stay, and so do the table's metadata and history.
@@ -111,6 +126,10 @@ class Registry:
         Raises `Conflict` if others were derived from it, unless forced.
         """
         return moving.unregister(self, table, force)
+
+    def unregister_run(self, run_id: str) -> tuple[Entry, ...]:
+        """Forgets all table versions that a run made, or none: raises `Conflict` if others were derived from one."""
+        return moving.unregister_run(self, run_id)
 
     def relocate(self, old: Location, new: Location, dry_run: bool = False) -> tuple[Entry, ...]:
         """Follows data that were copied: all versions at or below the old location are at the new one from now on.
@@ -145,12 +164,22 @@ class Registry:
         return rebuilding.rebuild(self, contents)
 
     def leftovers(self, older_than: timedelta = timedelta(hours=24)) -> tuple[Leftover, ...]:
-        """What dead writes and abandoned drafts left below the managed root, and nobody wrote to for so long."""
+        """What no entry needs below the managed root, and nobody wrote to for so long."""
         return leftovers.leftovers(self, older_than)
 
-    def collect(self, older_than: timedelta = timedelta(hours=24)) -> tuple[Leftover, ...]:
-        """Deletes the leftovers, and answers those that it did delete."""
-        return leftovers.collect(self, older_than)
+    def collect(self, listed: Iterable[Leftover]) -> tuple[Leftover, ...]:
+        """Deletes those of the listed leftovers that still are as they were listed, and answers them."""
+        return leftovers.collect(self, listed)
+
+    def check(self, table: str) -> Entry:
+        """Looks again at what is registered, and records whether it is there and as it was; answers the entry, which
+        says so.
+        """
+        return drift.check(self, self.describe(table))
+
+    def check_all(self, datastack: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+        """Checks every version that is no draft, the longest unchecked first, and answers each when it is done."""
+        return drift.check_all(self, datastack, limit)
 
     def backup(self, file: Path) -> dict[str, int]:
         """Writes the whole catalog into a new SQLite file, and answers its rows a table."""
@@ -162,25 +191,23 @@ class Registry:
 
     # ----------------------------------------------------------------------------------------------------- find
 
-    def describe(self, table: str, as_of: datetime | None = None) -> Entry:
-        """The entry of a reference, as it was at an instant. Raises `NotFound`, and says what exists."""
-        ref = TableRef.parse(table)
-        with self.past.read(as_of, ref.datastack, ref.name) as connection:
-            entry = entries.find(connection, ref, self.person.name)
-            if entry is None:
-                raise self.not_found(connection, ref, as_of)
-        if entry.version.status == "deprecated":
-            successor = f"; its successor is {entry.table.superseded_by}" if entry.table.superseded_by else ""
-            entry = entry.model_copy(update={"warnings": (f"{entry.ref} is deprecated{successor}",)})
-        return entry
+    def describe(self, table: str, as_of: datetime | None = None, nearest: bool = False) -> Entry:
+        """The entry of a reference or of a version's UUID, as it was at an instant; with `nearest`, of the newest older
+        version where this one is not there, and a warning that says so. Raises `NotFound`, and says what exists.
+        """
+        return finding.describe(self, table, as_of, nearest)
+
+    def reference(self, table: str) -> TableRef:
+        """What is written as a reference, or as the UUID of a version that the person may see."""
+        return finding.reference(self, table)
 
     def search(self, wanted: Search) -> Found:
         with self.past.read(wanted.as_of, wanted.datastack, wanted.datastack and wanted.name) as connection:
-            return search(connection, wanted, self.person.name)
+            return search(connection, wanted, self.person.name, wanted.as_of or self.clock())
 
     def history(self, table: str, as_of: datetime | None = None) -> tuple[Event, ...]:
         """All events of a table up to an instant, oldest first, even when no version of it is left."""
-        ref = TableRef.parse(table)
+        ref = self.reference(table)
         with self.past.read(as_of, ref.datastack, ref.name) as connection:
             seen = entries.find(connection, ref, self.person.name) is not None
             if not seen and not entries.is_bare(connection, ref):
@@ -196,10 +223,13 @@ class Registry:
             down = lineage.walk(start, lambda ref: self.children(connection, TableRef.parse(ref)))
         return Lineage(table=start, upstream=up, downstream=down)
 
-    def resolve(self, table: str, as_of: datetime | None = None) -> Entry:
-        """Follows `superseded_by` from table to table to the newest."""
-        chain = lineage.newest(table, lambda ref: self.describe(ref, as_of).table.superseded_by)
-        return self.describe(chain[-1], as_of)
+    def difference(self, old: str, new: str) -> Difference:
+        """What the catalog knows of it; the client compares rows, too."""
+        return differences.difference(self, old, new)
+
+    def resolve(self, table: str, as_of: datetime | None = None, nearest: bool = False) -> Entry:
+        """Follows what supersedes what to the newest, at the same materialization version, or else says so."""
+        return finding.resolve(self, table, as_of, nearest)
 
     def datastacks(self) -> tuple[Datastack, ...]:
         with self.database.read() as connection:
@@ -227,7 +257,7 @@ class Registry:
         """Raises `Denied` for somebody else's draft, `Invalid` for a wrong predicate, `Exhausted` over budget."""
         if request.mode == "direct" and self.prefixes is not None:
             raise Invalid("is for an embedded registry", field="mode", value="direct", expected="links or urls")
-        entry = self.describe(request.table)
+        entry = self.describe(request.table, nearest=request.nearest)
         policy.check_readable(self.person, entry.version)
         return self.access.plan(self.person, entry, request)
 
@@ -292,16 +322,6 @@ class Registry:
         names = (str(ref), str(ref.model_copy(update={"revision": None})))
         found = entries.children(connection, f"{ref.datastack}/{ref.name}")
         return tuple(sorted({str(self.entry(connection, id).ref) for id, parent in found if parent in names}))
-
-    def _wanted_draft(self, table: str) -> Entry:
-        """Publishing means the newest draft where the reference names no revision."""
-        ref = TableRef.parse(table)
-        if ref.revision is None and ref.mat_version != "latest":
-            with self.database.read() as connection:
-                draft = entries.newest_draft(connection, ref, self.person.name)
-            if draft is not None:
-                return draft
-        return self.describe(table)
 
     def not_found(self, connection: Connection, ref: TableRef, as_of: datetime | None = None) -> NotFound:
         """The error that says what exists, or existed: a past state knows its table only, so its names are asked of

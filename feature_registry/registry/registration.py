@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 
 from feature_registry import formats, lineage, policy
 from feature_registry.catalog import Connection, entries, events, texts
-from feature_registry.errors import Invalid
+from feature_registry.errors import Conflict, Invalid
 from feature_registry.formats import Inspected
 from feature_registry.location import Location
 from feature_registry.model import (
@@ -25,7 +25,6 @@ from feature_registry.model import (
     Inspection,
     Layout,
     MaterializationVersion,
-    Metadata,
     Registration,
     Report,
     StoredLayout,
@@ -33,8 +32,7 @@ from feature_registry.model import (
     TableVersion,
 )
 from feature_registry.model.logical_types import polars_type
-from feature_registry.registry import layouts, manifests
-from feature_registry.registry.validation import validate
+from feature_registry.registry import layouts, manifests, owners, publishing, validation
 from feature_registry.storage import Store
 
 if TYPE_CHECKING:
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
 # More files than this are not hashed one by one: reading them all would cost more than it protects.
 MOST_FILES_HASHED = 1_000
 Manifests = Mapping[entries.ManifestPart, bytes]
+Checks = tuple[CheckResult, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +56,42 @@ class Candidate:
 
 
 def preview(registry: Registry, registration: Registration) -> Report:
-    """The report that `register` would give; writes nothing."""
+    """The report that `register` would give, also where it would refuse; writes nothing."""
     inspected = inspect(registry, registration)
+    examined = _examined(registry, registration, inspected)
     with registry.database.read() as connection:
-        candidate = _candidate(registry, connection, registration, inspected)
+        candidate = _candidate(registry, connection, registration, inspected, examined)
         entry = candidate.existing or Entry(table=candidate.table, version=candidate.version)
-    return Report(entry=entry, created=candidate.existing is None, checks=candidate.version.checks)
+    mark = inspected.inspection.fingerprint
+    return Report(entry=entry, created=candidate.existing is None, checks=candidate.version.checks, confirm=mark)
 
 
-def register(registry: Registry, registration: Registration) -> Report:
+def register(registry: Registry, registration: Registration, by_pipeline: bool = False) -> Report:
     """Inspects first, which may take long, then writes everything in one transaction."""
-    return write(registry, registration, inspect(registry, registration))
+    inspected = inspect(registry, registration)
+    examined = None if by_pipeline else _examined(registry, registration, inspected)
+    return write(registry, registration, inspected, examined)
 
 
-def write(registry: Registry, registration: Registration, inspected: Inspected) -> Report:
-    """The transaction keeps every other writer out, so what can be done before and after it is."""
+def _examined(registry: Registry, registration: Registration, inspected: Inspected) -> Checks:
+    """What rows, files and CAVE tell; of what is registered already, and of which nothing new is said, nothing."""
+    mark = inspected.inspection.fingerprint
+    if registration.confirm not in (None, mark):
+        message = "is not what is there now: the data changed since the preview"
+        raise Conflict(message, field="confirm", value=registration.confirm, expected=mark)
+    with registry.database.read() as connection:
+        table, changes = _told(connection, registration)
+        if not changes and entries.at_place(connection, _ref(registration), inspected.inspection) is not None:
+            return ()
+    return validation.examine(_subject(registry, registration, table, inspected), registration, inspected.manifest)
+
+
+def write(
+    registry: Registry, registration: Registration, inspected: Inspected, examined: Checks | None = None
+) -> Report:
+    """The transaction keeps every other writer out, so what can be done before and after it is. `examined` is None for
+    what the pipeline wrote, which is never refused for a check.
+    """
     if registry.settings.managed_root.holds(registration.location):
         registry.store(registration.location).settle(registration.location)  # its entry must not outlive the table
     files, schema_id = manifests.encoded(inspected), manifests.schema_id(inspected.inspection)
@@ -79,19 +99,26 @@ def write(registry: Registry, registration: Registration, inspected: Inspected) 
         known = entries.has_datastack(connection, registration.datastack)
     about = f"{registration.datastack}/{registration.name}" if known else None  # two would record a new datastack
     with registry.database.write(about) as connection:
-        candidate = _candidate(registry, connection, registration, inspected)
-        news = _said(registry, connection, candidate, known)
+        candidate = _candidate(registry, connection, registration, inspected, examined)
+        if examined is not None:
+            validation.refuse(candidate.version.checks)
         version = candidate.existing.version if candidate.existing else candidate.version
+        publishes = registration.publish and version.status == "draft"
+        warnings = _check_owner(registry, connection, candidate, publishes)
+        news = _said(registry, connection, candidate, known)
         if candidate.existing is None:
             news.append(new_version(connection, version, schema_id, files))
         else:
             supply_manifest(registry, connection, version, files)
-        if registration.publish and version.status == "draft":
-            news += _published(registry, candidate.table, version)
+            if examined:  # as something else is said of it now
+                news.append(_checked(registry, version, candidate.version.checks))
+        if publishes:
+            news += publishing.published(registry, candidate.table, version)
         events.record_all(connection, news)
     with registry.database.read() as connection:
-        entry = registry.entry(connection, version.id)
-    return Report(entry=entry, created=candidate.existing is None, checks=entry.version.checks)
+        entry = registry.entry(connection, version.id).model_copy(update={"warnings": warnings})
+    mark = inspected.inspection.fingerprint
+    return Report(entry=entry, created=candidate.existing is None, checks=entry.version.checks, confirm=mark)
 
 
 def inspect(registry: Registry, registration: Registration) -> Inspected:
@@ -178,23 +205,50 @@ def _with_checksums(registry: Registry, store: Store, inspected: Inspected) -> p
     return manifest.append_column("checksum", pa.array(sums, pa.string()))
 
 
-def _candidate(
-    registry: Registry, connection: Connection, registration: Registration, inspected: Inspected
-) -> Candidate:
-    ref = TableRef(
-        datastack=registration.datastack,
-        name=registration.name,
-        mat_version="unversioned" if registration.mat_version is None else registration.mat_version,
-    )
-    inspection = inspected.inspection
-    held = entries.table(connection, ref.datastack, ref.name)
-    table = held or FeatureTable(datastack=ref.datastack, name=ref.name)
-    changes = differing(table, registration.metadata)
+def _ref(registration: Registration) -> TableRef:
+    at = "unversioned" if registration.mat_version is None else registration.mat_version
+    return TableRef(datastack=registration.datastack, name=registration.name, mat_version=at)
+
+
+def _told(connection: Connection, registration: Registration) -> tuple[FeatureTable, dict[str, Any]]:
+    """The table as it is said to be, and what of that is new."""
+    held = entries.table(connection, registration.datastack, registration.name)
+    table = held or FeatureTable(datastack=registration.datastack, name=registration.name)
+    changes = publishing.differing(table, registration.metadata)
     if held is None and not changes:
         changes = {"description": ""}
-    table = table.model_copy(update=changes)
+    return table.model_copy(update=changes), changes
+
+
+def _subject(
+    registry: Registry, registration: Registration, table: FeatureTable, inspected: Inspected
+) -> validation.Subject:
+    return validation.Subject(
+        registry,
+        table,
+        inspected.inspection,
+        registration.mat_version,
+        run_id=registration.producer.run_id,
+        derived_from=registration.derived_from,
+    )
+
+
+def _candidate(
+    registry: Registry,
+    connection: Connection,
+    registration: Registration,
+    inspected: Inspected,
+    examined: Checks | None,
+) -> Candidate:
+    ref, inspection = _ref(registration), inspected.inspection
+    table, changes = _told(connection, registration)
     existing = entries.at_place(connection, ref, inspection)
-    checks = validate(connection, registration, table, inspected)
+    corrects = registration.corrects or _made_again(connection, ref, registration.producer.run_id)
+    if existing is not None and not changes:
+        checks = existing.version.checks
+    else:
+        subject = _subject(registry, registration, table, inspected)
+        checks = validation.validate(connection, registration, subject, inspected, examined)
     version = TableVersion(
         id=str(uuid.uuid4()),
         datastack=ref.datastack,
@@ -207,12 +261,13 @@ def _candidate(
         derived_from=registration.derived_from,
         snapshot_time=registration.snapshot_time,
         time_range=registration.time_range,
-        checks=tuple(checks),
-        corrects=registration.corrects,
+        checks=checks,
+        corrects=corrects,
         created_at=datetime.now(UTC),
         created_by=registry.person.name,
     )
     if existing is None:
+        _check_run(connection, version)
         _check_lineage(registry, connection, version)
     return Candidate(table, version, inspected.manifest, changes, existing)
 
@@ -223,9 +278,14 @@ def _said(registry: Registry, connection: Connection, candidate: Candidate, know
     news = []
     if not (known or entries.has_datastack(connection, datastack)):
         news += frame_events(by, [Datastack(name=datastack)], [])
-    if candidate.changes:
-        news.append(events.new("described", **events.about(candidate.table, by), details=candidate.changes))
-    return news
+    before = entries.table(connection, datastack, candidate.table.name) or candidate.table
+    return news + publishing.saying(before, by, candidate.changes)
+
+
+def _check_owner(registry: Registry, connection: Connection, candidate: Candidate, publishes: bool) -> tuple[str, ...]:
+    """Everybody may register drafts of a table; what is said of it, and what readers get, is its owner's."""
+    held = entries.table(connection, candidate.table.datastack, candidate.table.name)
+    return owners.check(registry, connection, held) if held and (candidate.changes or publishes) else ()
 
 
 def frame_events(
@@ -236,9 +296,19 @@ def frame_events(
     return news + [events.new("materialized", by=by, datastack=each.datastack, details=each) for each in mat_versions]
 
 
-def differing(table: FeatureTable, said: dict[str, Any]) -> dict[str, Any]:
-    """The fields of which something else is said than is known."""
-    return {name: value for name, value in said.items() if getattr(table, name) != value}
+def _made_again(connection: Connection, ref: TableRef, run_id: str | None) -> str | None:
+    """What a run's revision corrects of one that readers have, for no person is there to say it."""
+    readers_have = entries.find(connection, ref, "") if run_id else None
+    return None if readers_have is None else f"{readers_have.ref}, made again by run {run_id}"
+
+
+def _check_run(connection: Connection, version: TableVersion) -> None:
+    """What a run made is written once. Raises `Conflict` for a second one of the same name and version."""
+    run_id = version.producer.run_id
+    made = entries.made_by(connection, version.ref, run_id) if run_id else None
+    if made is not None:
+        message = f"made {made.ref} already, at {made.version.inspection.location}"
+        raise Conflict(message, field="producer.run_id", value=run_id, expected="another run, or the same data")
 
 
 def _check_lineage(registry: Registry, connection: Connection, version: TableVersion) -> None:
@@ -277,59 +347,15 @@ def new_version(
     )
 
 
+def _checked(registry: Registry, version: TableVersion, checks: Checks) -> events.Row:
+    at = datetime.now(UTC)
+    results = [each.model_copy(update={"at": at}) for each in checks]
+    return events.new("checked", **events.about(version, registry.person.name), details={"checks": results})
+
+
 def supply_manifest(registry: Registry, connection: Connection, version: TableVersion, files: Manifests) -> None:
     """For a version whose files were not found when the catalog was rebuilt."""
     if entries.manifest(connection, version.id) is None:
         entries.keep_manifests(connection, version.id, files)
         found = CheckResult(name="manifest", outcome="passed", blocking=True, message="the files were found again")
         events.record(connection, "checked", **events.about(version, registry.person.name), details={"checks": [found]})
-
-
-def record_checks(registry: Registry, version_id: str, checks: tuple[CheckResult, ...], publish: bool) -> Entry:
-    """Attaches results; a draft whose blocking checks all hold is published, if asked and if it may be."""
-    with registry.database.write() as connection:
-        entry = registry.entry(connection, version_id)
-        if checks:
-            about = events.about(entry.version, registry.person.name)
-            events.record(connection, "checked", **about, details={"checks": checks})
-            entry = registry.entry(connection, version_id)
-        if publish and entry.version.status == "draft" and not policy.missing_to_publish(entry.table):
-            events.record_all(connection, _published(registry, entry.table, entry.version))
-            entry = registry.entry(connection, version_id)
-    return entry
-
-
-def _published(registry: Registry, table: FeatureTable, version: TableVersion) -> list[events.Row]:
-    """Nothing if a blocking check failed; then it stays a draft, and says so by its checks."""
-    if any(check.blocking and check.outcome == "failed" for check in version.checks):
-        return []
-    policy.check_publishable(table, version)
-    return [events.new("published", **events.about(version, registry.person.name))]
-
-
-def change_status(registry: Registry, version_id: str, kind: str, details: dict[str, Any]) -> Entry:
-    """Records `published` or `deprecated`, with the table's successor where one is named."""
-    by = registry.person.name
-    with registry.database.write() as connection:
-        entry = registry.entry(connection, version_id)  # as nobody changes it any more
-        if kind == "published":
-            policy.check_publishable(entry.table, entry.version)
-        events.record(connection, kind, **events.about(entry.version, by), details=details)
-        successor = details.get("superseded_by")
-        if successor:
-            change = {"superseded_by": successor}
-            events.record(connection, "described", **events.about(entry.table, by), details=change)
-        return registry.entry(connection, version_id)
-
-
-def edit(registry: Registry, version_id: str, changes: dict[str, Any]) -> None:
-    """Records what differs from what is said now; the new metadata must be valid as a whole."""
-    for name in changes.keys() - Metadata.model_fields:
-        expected = sorted(Metadata.model_fields)
-        raise Invalid("is no field that can be changed", field=name, value=changes[name], expected=expected)
-    with registry.database.write() as connection:
-        table = registry.entry(connection, version_id).table
-        changed = FeatureTable.checked(table.model_dump() | changes)
-        different = differing(table, {name: getattr(changed, name) for name in changes})
-        if different:
-            events.record(connection, "described", **events.about(table, registry.person.name), details=different)

@@ -1,0 +1,71 @@
+"""The place: whether it is registered already, and who else may read it."""
+
+from __future__ import annotations
+
+import stat
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+
+from feature_registry.catalog import Connection, entries
+from feature_registry.location import Location
+from feature_registry.model import CheckResult, Registration
+
+FILES_LOOKED_AT = 100
+
+
+def location(connection: Connection, registration: Registration) -> CheckResult:
+    """One place may be registered under one name only, unless somebody wants it so: an alias names the other."""
+    mine = (registration.datastack, registration.name, registration.mat_version)
+    aliased = {ref.rpartition(".")[0] or ref for ref in registration.derived_from}
+    place = registration.location
+    same = _named(entries.places_of(connection, str(place)), mine) - aliased
+    above = {name for each in _above(place) for name in _named(entries.places_of(connection, str(each)), mine)}
+    below = _named(
+        [
+            (each.table.datastack, each.table.name, each.version.mat_version)
+            for each in entries.below(connection, place)
+            if each.version.inspection.location != place
+        ],
+        mine,
+    )
+    said = [f"registered already as {', '.join(sorted(same))}"] if same else []
+    said += [f"lies inside of {', '.join(sorted(above))}"] if above else []
+    said += [f"holds {', '.join(sorted(below))}"] if below else []
+    if not said:
+        return CheckResult(name="location", outcome="passed")
+    details = {"tables": sorted(same), "above": sorted(above), "below": sorted(below)}
+    return CheckResult(name="location", outcome="failed", message="; ".join(said), details=details)
+
+
+def _named(places: list[tuple[str, str, int | None]], mine: tuple[str, str, int | None]) -> set[str]:
+    return {f"{each[0]}/{each[1]}@{'unversioned' if each[2] is None else each[2]}" for each in places if each != mine}
+
+
+def _above(place: Location) -> list[Location]:
+    root, _, tail = str(place).partition("://")
+    parts = [part for part in tail.split("/") if part][:-1]
+    start = f"{root}:///" if root == "file" else f"{root}://"
+    return [Location(start + "/".join(parts[:count])) for count in range(1, len(parts) + 1)]
+
+
+def world_readable(place: Location, manifest: pa.Table) -> CheckResult:
+    """What the whole world may read, nobody needs a grant for: then budgets do not bind."""
+    if place.scheme != "file":
+        message = f"nobody looked who may read {place.scheme}://"
+        return CheckResult(name="world_readable", outcome="skipped", message=message)
+    files = [Path(place.joined(each.as_py()).key) for each in islice(manifest["path"], FILES_LOOKED_AT)]
+    if any(map(_open, files)):
+        message = "everybody on the machine may read the files: budgets do not bind"
+        return CheckResult(name="world_readable", outcome="failed", message=message)
+    return CheckResult(name="world_readable", outcome="passed", message="not everybody may read the files")
+
+
+def _open(file: Path) -> bool:
+    try:
+        real = file.resolve(strict=True)
+        way = all(parent.stat().st_mode & stat.S_IXOTH for parent in real.parents)
+        return way and bool(real.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
