@@ -31,8 +31,8 @@ class Inspected:
     The manifest has a row a data file, sorted by path, and the columns `path` (string: the literal key below the
     location, empty for a table that is one file), `size` (int64: bytes), `rows` (int64 or null) and, for the columns
     that have statistics, `min.NAME`, `max.NAME` (of a type that compares as the column does) and `nulls.NAME` (int64).
-    A null statistic says nothing. A format that lists its files anyway adds `etag` (string or null: the store's).
-    A partition column has `partition.NAME` (string as in the path's `NAME=value`, null for null).
+    A null statistic says nothing. `etag` is the store's (string or null). A partition column has `partition.NAME`
+    (string as in the path's `NAME=value`, null for null).
 
     Of a table with several layouts: the files of all of them, their paths below the location of the whole, and the
     column `layout` (string). `groups` has a row a row group: `file` (int64: the row number of its file in the

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,18 @@ def inspected(manifest: pa.Table, schema: pa.Schema, **seen: Any) -> Inspected:
         files=len(manifest),
     )
     return Inspected(inspection, manifest)
+
+
+def with_etags(manifest: pa.Table, location: Location, marks: Mapping[str, tuple[int, str | None]]) -> pa.Table:
+    """Adds the column `etag` where a log names the files. Raises `Invalid` if they are not as the log says."""
+    paths, sizes = manifest["path"].to_pylist(), manifest["size"].to_pylist()
+    found = [marks.get(path, (None, None)) for path in paths]
+    for path, size, (seen, _) in zip(paths, sizes, found, strict=True):
+        if seen != size:
+            message = "is gone" if seen is None else f"has {seen:,} bytes"
+            expected = f"{size:,} bytes, as the table's log says"
+            raise Invalid(message, field="file", value=str(location.joined(path)), expected=expected)
+    return manifest.append_column("etag", pa.array([etag for _, etag in found], pa.string()))
 
 
 def encoded(schema: pa.Schema) -> str:

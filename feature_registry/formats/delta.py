@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -26,7 +27,7 @@ from feature_registry.formats import Inspected, WriteOptions, WrittenTable
 from feature_registry.formats._data_files import DataFile, Partition, partition_texts, write_files
 from feature_registry.formats._delta_statistics import add_statistics, manifest_statistics
 from feature_registry.formats._delta_types import converted, storable
-from feature_registry.formats._manifests import fingerprint, inspected
+from feature_registry.formats._manifests import fingerprint, inspected, with_etags
 from feature_registry.formats._scans import scan_files
 from feature_registry.location import Location
 from feature_registry.model import Inspection
@@ -46,22 +47,16 @@ class TableFormat:
         return next(store.list(location.joined(LOG)), None) is not None
 
     def inspect(self, store: Store, location: Location, snapshot: str | None = None) -> Inspected:
-        table = _opened(store, location, snapshot)
-        actions = _actions(table, location)
-        names = tuple(table.metadata().partition_columns)
-        schema = _stored_schema(store, location, pa.schema(table.schema()), actions, names)
-        columns: dict[str, Any] = {
-            "path": actions["path"],
-            "size": actions["size_bytes"].cast(pa.int64()),
-            "rows": actions["num_records"].cast(pa.int64()),
-            **manifest_statistics(actions, schema, names),
-        }
-        values = actions["partition"].combine_chunks() if names else None
-        for name in names:
-            columns[f"partition.{name}"] = partition_texts(pc.struct_field(values, name))
-        marks = fingerprint(actions["path"].to_pylist(), actions["size_bytes"].to_pylist())
-        seen = {"location": location, "format": self.name, "fingerprint": marks, "snapshot": str(table.version())}
-        return inspected(pa.table(columns), schema, partition_columns=names, **seen)
+        with ThreadPoolExecutor(1) as pool:
+            marks = pool.submit(store.marks, location)  # beside the log, which takes as long
+            table = _opened(store, location, snapshot)
+            actions = _actions(table, location)
+            names = tuple(table.metadata().partition_columns)
+            schema = _stored_schema(store, location, pa.schema(table.schema()), actions, names)
+            manifest = with_etags(_manifest(actions, schema, names), location, marks.result())
+        marked = fingerprint(manifest["path"].to_pylist(), manifest["size"].to_pylist())
+        seen = {"location": location, "format": self.name, "fingerprint": marked, "snapshot": str(table.version())}
+        return inspected(manifest, schema, partition_columns=names, **seen)
 
     def write(
         self, store: Store, location: Location, data: pa.RecordBatchReader, options: WriteOptions
@@ -82,7 +77,7 @@ class TableFormat:
 
     def scan(self, store: Store, inspection: Inspection) -> pl.LazyFrame:
         location = inspection.location
-        actions = _actions(_opened(store, location, inspection.snapshot), location)
+        actions = _actions(_opened(store, location, inspection.snapshot), location).sort_by("path")
         names = inspection.partition_columns
         texts = {
             name: partition_texts(pc.struct_field(actions["partition"].combine_chunks(), name)).to_pylist()
@@ -148,8 +143,8 @@ def _check_name(store: Store, location: Location) -> None:
 
 
 def _actions(table: DeltaTable, location: Location) -> pa.Table:
-    """The files of the version, sorted by path, which is the literal key."""
-    actions = pa.table(table.get_add_actions(flatten=False))
+    """The files of the version, in no order; a path is the literal key."""
+    actions = pa.table(table.get_add_actions(flatten=False)).combine_chunks()
     paths = actions["path"]
     if pc.any(pc.match_substring(paths, "%")).as_py():
         paths = pa.chunked_array([[unquote(path) for path in paths.to_pylist()]], pa.string())
@@ -157,7 +152,21 @@ def _actions(table: DeltaTable, location: Location) -> pa.Table:
     if pc.any(elsewhere).as_py():
         outside = paths.filter(elsewhere)[0].as_py()
         raise Invalid("lies outside of the table", field="file", value=outside, expected=f"a place below {location}")
-    return actions.set_column(0, "path", paths).take(pc.sort_indices(paths))
+    return actions.set_column(0, "path", paths)
+
+
+def _manifest(actions: pa.Table, schema: pa.Schema, partition_columns: tuple[str, ...]) -> pa.Table:
+    columns: dict[str, Any] = {
+        "path": actions["path"],
+        "size": actions["size_bytes"].cast(pa.int64()),
+        "rows": actions["num_records"].cast(pa.int64()),
+        **manifest_statistics(actions, schema, partition_columns),
+    }
+    values = actions["partition"].combine_chunks() if partition_columns else None
+    for name in partition_columns:
+        columns[f"partition.{name}"] = partition_texts(pc.struct_field(values, name))
+    manifest = pa.table(columns)
+    return manifest.take(pc.sort_indices(manifest["path"]))
 
 
 def _stored_schema(

@@ -24,14 +24,14 @@ from feature_registry.model import CheckResult, Entry, Inspection, Layout
 from feature_registry.registry import layouts, manifests, rebuilding
 from feature_registry.registry import registration as registering
 from feature_registry.registry.validation import arrow_type
-from feature_registry.storage import Store, StoredObject
+from feature_registry.storage import Store
 
 if TYPE_CHECKING:
     from feature_registry.registry import Registry
 
 EXAMPLES = 3
 log = logging.getLogger(__name__)
-Files = Mapping[str, StoredObject]  # by the path below the table's location
+Files = Mapping[str, tuple[int, str | None]]  # size and etag, by the path below the table's location
 
 
 def check(registry: Registry, entry: Entry) -> Entry:
@@ -74,7 +74,9 @@ def _results(registry: Registry, entry: Entry) -> Iterator[CheckResult]:
     inspection = entry.version.inspection
     store = registry.store(inspection.location)
     try:
-        files = _files(store, inspection.location)
+        files = store.marks(inspection.location)
+    except NotFound:  # its bucket, too
+        files = {}
     except (Unavailable, Denied) as wrong:
         yield CheckResult(name="exists", outcome="skipped", message=f"the storage gave no answer: {wrong}")
         return
@@ -85,13 +87,6 @@ def _results(registry: Registry, entry: Entry) -> Iterator[CheckResult]:
         yield look.content()
         same = not (look.differs or _snapshots(inspection) != {None})
         yield from look.newest(inspection if same else _newest(store, inspection))
-
-
-def _files(store: Store, location: Location) -> Files:
-    try:
-        return {location.relative(each.location): each for each in store.list(location)}
-    except NotFound:  # the bucket is gone, too
-        return {}
 
 
 def _manifest(registry: Registry, entry: Entry) -> pa.Table | None:
@@ -181,15 +176,16 @@ class _Look:
 
     def _same(self, row: dict[str, Any]) -> tuple[str, str, bool]:
         """(path, by what it was told, whether it is the registered one)."""
-        seen = self.files[row["path"]]
-        other = row["etag"] != seen.etag if row["etag"] and seen.etag else None
-        if seen.size != row["size"]:
-            return row["path"], "size", False
-        if row["checksum"] is not None and (now := self.store.checksum(seen.location)) is not None:
+        path, (size, etag) = row["path"], self.files[row["path"]]
+        other = row["etag"] != etag if row["etag"] and etag else None
+        if size != row["size"]:
+            return path, "size", False
+        place = self.entry.version.inspection.location
+        if row["checksum"] and (now := self.store.checksum(place.joined(path) if path else place)):
             same = now == row["checksum"]
             self.touched += same and bool(other)
-            return row["path"], "checksum", same
-        return (row["path"], "size", True) if other is None else (row["path"], "etag", not other)
+            return path, "checksum", same
+        return (path, "size", True) if other is None else (path, "etag", not other)
 
     def newest(self, seen: Inspection | str) -> Iterator[CheckResult]:
         if isinstance(seen, str):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pydantic_core import to_jsonable_python
 
-from feature_registry import formats, lineage, policy
+from feature_registry import formats, policy
 from feature_registry.catalog import Connection, entries, events, texts
 from feature_registry.errors import Conflict, Invalid
 from feature_registry.formats import Inspected
@@ -32,7 +32,7 @@ from feature_registry.model import (
     TableVersion,
 )
 from feature_registry.model.logical_types import polars_type
-from feature_registry.registry import layouts, manifests, owners, publishing, validation
+from feature_registry.registry import layouts, lineage, manifests, owners, publishing, validation
 from feature_registry.storage import Store
 
 if TYPE_CHECKING:
@@ -97,7 +97,10 @@ def write(
     files, schema_id = manifests.encoded(inspected), manifests.schema_id(inspected.inspection)
     with registry.database.read() as connection:
         known = entries.has_datastack(connection, registration.datastack)
-    about = f"{registration.datastack}/{registration.name}" if known else None  # two would record a new datastack
+        parents = lineage.pinned(registry, connection, registration.derived_from)
+        settled = lineage.is_settled(connection, parents) and registration.superseded_by is None
+    # Two at once would record a new datastack, or close a circle.
+    about = f"{registration.datastack}/{registration.name}" if known and settled else None
     with registry.database.write(about) as connection:
         candidate = _candidate(registry, connection, registration, inspected, examined)
         if examined is not None:
@@ -159,7 +162,7 @@ def _seen(
     for name in said.logical_types.values():
         polars_type(name)
     logical = inspected.inspection.logical_types | said.logical_types
-    manifest = _with_checksums(registry, store, _with_etags(store, inspected))
+    manifest = _with_checksums(registry, store, inspected)
     content = manifests.content(manifest)
     inspection = inspected.inspection.model_copy(update={"logical_types": logical, "content": content})
     return Inspected(inspection, manifest)
@@ -173,25 +176,6 @@ def _format(store: Store, location: Location, name: str | None) -> formats.Forma
         found = formats.sniff(store, location)
         raise Invalid("is not the format of what is there", field="format", value=declared.name, expected=found.name)
     return declared
-
-
-def _with_etags(store: Store, inspected: Inspected) -> Inspected:
-    """Adds the column `etag` where the format did not list its files, but read a log that names them. Raises `Invalid`
-    if they are not as the log says.
-    """
-    manifest, location = inspected.manifest, inspected.inspection.location
-    if "etag" in manifest.column_names:
-        return inspected
-    found = {each.location: each for each in store.list(location)}
-    etags = []
-    for path, size in zip(manifest["path"].to_pylist(), manifest["size"].to_pylist(), strict=True):
-        place = location.joined(path)
-        seen = found.get(place)
-        if seen is None or seen.size != size:
-            message = "is gone" if seen is None else f"has {seen.size:,} bytes"
-            raise Invalid(message, field="file", value=str(place), expected=f"{size:,} bytes, as the table's log says")
-        etags.append(seen.etag)
-    return Inspected(inspected.inspection, manifest.append_column("etag", pa.array(etags, pa.string())))
 
 
 def _with_checksums(registry: Registry, store: Store, inspected: Inspected) -> pa.Table:
@@ -258,7 +242,7 @@ def _candidate(
         inspection=inspection,
         layouts=registration.layouts,
         producer=registration.producer,
-        derived_from=registration.derived_from,
+        derived_from=lineage.pinned(registry, connection, registration.derived_from),
         snapshot_time=registration.snapshot_time,
         time_range=registration.time_range,
         checks=checks,
@@ -268,7 +252,7 @@ def _candidate(
     )
     if existing is None:
         _check_run(connection, version)
-        _check_lineage(registry, connection, version)
+        lineage.check_acyclic(connection, str(version.ref), version.derived_from)
     return Candidate(table, version, inspected.manifest, changes, existing)
 
 
@@ -279,6 +263,7 @@ def _said(registry: Registry, connection: Connection, candidate: Candidate, know
     if not (known or entries.has_datastack(connection, datastack)):
         news += frame_events(by, [Datastack(name=datastack)], [])
     before = entries.table(connection, datastack, candidate.table.name) or candidate.table
+    lineage.check_successor(connection, before, candidate.changes)
     return news + publishing.saying(before, by, candidate.changes)
 
 
@@ -309,17 +294,6 @@ def _check_run(connection: Connection, version: TableVersion) -> None:
     if made is not None:
         message = f"made {made.ref} already, at {made.version.inspection.location}"
         raise Conflict(message, field="producer.run_id", value=run_id, expected="another run, or the same data")
-
-
-def _check_lineage(registry: Registry, connection: Connection, version: TableVersion) -> None:
-    for ref in version.derived_from:
-        try:
-            TableRef.parse(ref)
-        except Invalid as wrong:
-            raise Invalid(wrong.message, field="derived_from", value=ref, expected=wrong.expected) from None
-    lineage.check_acyclic(
-        str(version.ref), version.derived_from, lambda ref: registry.parents(connection, TableRef.parse(ref))
-    )
 
 
 def new_version(

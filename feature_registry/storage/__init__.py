@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,6 +42,10 @@ class Store(Protocol):
         """All files below the prefix, at any depth, sorted by key; a prefix without files yields none."""
         ...
 
+    def marks(self, prefix: Location) -> Mapping[str, tuple[int, str | None]]:
+        """Size and etag of what `list` yields, by the literal key below the prefix, at a tenth of the cost."""
+        ...
+
     def unfinished(self, prefix: Location) -> Iterator[StoredObject]:
         """Files below the prefix that `write` began and did not finish, which `list` hides; a store in which a file
         appears whole has none.
@@ -57,6 +61,10 @@ class Store(Protocol):
         ...
 
     def delete(self, location: Location) -> None: ...
+
+    def prune(self, prefix: Location) -> None:
+        """Removes the empty folders at and below the prefix, in a store that has folders."""
+        ...
 
     def settle(self, prefix: Location) -> None:
         """Returns when all files below the prefix, a place of the managed root, would survive a loss of power; most

@@ -91,6 +91,14 @@ class TestStorage:
             store.write(place.joined(name), b"x")
         assert keys(store, place) == sorted(place.joined(name).key for name in names)
 
+    @pytest.mark.parametrize("below", ["", "a", "a/b.txt", "nothing"])
+    def test_marks_are_what_is_listed(self, store: Store, place: Location, below: str) -> None:
+        for name in ("a/b/1", "a/b.txt", "c", *ODD_NAMES):
+            store.write(place.joined(name), name.encode())
+        prefix = place.joined(below) if below else place
+        listed = {prefix.relative(each.location): (each.size, each.etag) for each in store.list(prefix)}
+        assert store.marks(prefix) == listed
+
     def test_a_prefix_is_a_folder_and_not_a_beginning(self, store: Store, place: Location) -> None:
         for name in ("a/b/1", "a/bc/1", "a/b.txt"):
             store.write(place.joined(name), b"x")

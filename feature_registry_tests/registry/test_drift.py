@@ -99,7 +99,7 @@ def test_a_storage_that_does_not_answer_leaves_it_unverified(
         raise Unavailable("is not to be reached")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Storage, "list", silent)
+        patched.setattr(Storage, "marks", silent)
         entry = registry.check("d/t@7")
     assert (entry.existence, entry.warnings) == ("unverified", ())
     assert "is not to be reached" in result(entry, "exists").message

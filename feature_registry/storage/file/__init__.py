@@ -16,7 +16,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -58,17 +58,20 @@ class Storage:
     def _found(self, prefix: Location, drafts: bool) -> Iterator[StoredObject]:
         with _translated(prefix):
             found = sorted(_walk(prefix.key, drafts))
-        for key in found:
-            with contextlib.suppress(NotFound):  # deleted while we list
-                yield self.head(_location(key))
+        for key, status in found:
+            yield _stored(_location(key), status)
+
+    def marks(self, prefix: Location) -> Mapping[str, tuple[int, str | None]]:
+        begin = len(prefix.key.rstrip("/")) + 1
+        with _translated(prefix):
+            return {key[begin:]: (status.st_size, etag(status)) for key, status in _walk(prefix.key, drafts=False)}
 
     def head(self, location: Location) -> StoredObject:
         with _translated(location):
             status = Path(location.key).stat()
             if not stat.S_ISREG(status.st_mode):
                 raise FileNotFoundError(location.key)
-        modified = datetime.fromtimestamp(status.st_mtime, UTC)
-        return StoredObject(location, status.st_size, modified, etag(status))
+        return _stored(location, status)
 
     def read(self, location: Location, start: int = 0, length: int | None = None) -> bytes:
         """The bytes from `start`; fewer than `length` where the file ends, none beyond its end."""
@@ -98,10 +101,15 @@ class Storage:
         with _translated(location):
             Path(location.key).unlink()
 
+    def prune(self, prefix: Location) -> None:
+        for folder, _, _ in os.walk(prefix.key, topdown=False):
+            with contextlib.suppress(OSError):  # it is not empty, or gone
+                Path(folder).rmdir()
+
     def settle(self, prefix: Location) -> None:
         root = self._settings.managed_root.key
         with _translated(prefix):
-            files = list(_walk(prefix.key, drafts=False))
+            files = [key for key, _ in _walk(prefix.key, drafts=False)]
             folders = {str(folder) for file in files for folder in Path(file).parents}
             with ThreadPoolExecutor(8) as pool:  # the file system's journal takes many at once
                 list(pool.map(_sync, [*files, *(folder for folder in folders if folder.startswith(root))]))
@@ -182,18 +190,28 @@ def _quoted(location: Location) -> str:
     return quote(location.key, safe="/=")  # engines look for `name=value/` in the address
 
 
-def _walk(path: str, drafts: bool) -> Iterator[str]:
+def _walk(path: str, drafts: bool) -> Iterator[tuple[str, os.stat_result]]:
     """The keys of the files at and below a path, in no order."""
     if not Path(path).is_dir():
         if Path(path).is_file() and drafts == bool(_DRAFT.fullmatch(Path(path).name)):
-            yield path
+            yield path, Path(path).stat()
         return
     with os.scandir(path) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from _walk(entry.path, drafts)
-            elif entry.is_file() and drafts == bool(_DRAFT.fullmatch(entry.name)):
-                yield entry.path
+            elif drafts == bool(_DRAFT.fullmatch(entry.name)):
+                try:
+                    status = entry.stat()
+                except FileNotFoundError:  # deleted while we list, or a link to nothing
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    yield entry.path, status
+
+
+def _stored(location: Location, status: os.stat_result) -> StoredObject:
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    return StoredObject(location, status.st_size, modified, etag(status))
 
 
 def _location(key: str) -> Location:
