@@ -1,7 +1,7 @@
 """The HTTP API: `create_app` over one registry. Handlers call the registry and return; errors become problems.
 
-`tables.py` has what is registered, `access.py` plans and grants, `links.py` the links, `people.py` says who asks,
-`problems.py` how errors look.
+`registering.py` takes tables in, `tables.py` has what is registered, `publishing.py` what changes it, `access.py` plans
+and grants, `links.py` the links, `people.py` says who asks, `problems.py` how errors look.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from feature_registry import __version__
-from feature_registry.api import access, links, problems, tables
+from feature_registry.api import access, citations, differences, links, problems, publishing, registering, tables
 from feature_registry.registry import Registry
 
 
@@ -24,5 +24,9 @@ def create_app(registry: Registry) -> FastAPI:
     problems.install(app)
     app.include_router(links.router)
     app.include_router(access.router)
+    app.include_router(registering.router)
     app.include_router(tables.router)
+    app.include_router(publishing.router)
+    app.include_router(differences.router)
+    app.include_router(citations.router)
     return app

@@ -15,25 +15,16 @@ from feature_registry.model import (
     Found,
     Lineage,
     MaterializationVersion,
-    Metadata,
-    Noun,
-    Registration,
-    Report,
     Search,
 )
 
 router = APIRouter(prefix="/v1", tags=["tables"])
 
-Ref = Annotated[str, Path(description="datastack/name@mat_version; without @, the latest")]
+Ref = Annotated[str, Path(description="datastack/name@mat_version, without @ the latest, or a version's UUID")]
 DatastackName = Annotated[str, Path(description="the datastack's name")]
 AsOf = Annotated[datetime | None, Query(description="the catalog as it was at this instant; unset: as it is")]
-Force = Annotated[bool, Query(description="even if others were derived from it")]
+Nearest = Annotated[bool, Query(description="whether the newest older version will do where this one is not there")]
 ExportName = Annotated[str, Path(description="which export")]
-
-
-class Deprecation(Noun):
-    reason: str = ""
-    superseded_by: str | None = None
 
 
 @router.get("/datastacks")
@@ -54,36 +45,14 @@ def search(wanted: Annotated[Search, Query()], registry: Acting) -> Found:
     return registry.search(wanted)
 
 
-@router.post("/tables", status_code=201, responses={200: {"model": Report, "description": "It was there before"}})
-def register(registration: Registration, registry: Acting, response: Response) -> Report:
-    """Registers the table at a location; 200 if the same location and snapshot was registered before."""
-    report = registry.register(registration)
-    response.status_code = 201 if report.created else 200
-    return report
-
-
-@router.post("/tables/preview")
-def preview(registration: Registration, registry: Acting) -> Report:
-    """The report of a registration, without registering."""
-    return registry.preview(registration)
-
-
 @router.get("/tables/{table:path}")
-def describe(table: Ref, registry: Acting, as_of: AsOf = None) -> Entry:
-    """The entry of `datastack/name@mat_version`."""
-    return registry.describe(table, as_of)
-
-
-@router.delete("/tables/{table:path}")
-def unregister(table: Ref, registry: Acting, force: Force = False) -> Entry:
-    """Forgets a table version, and answers what it was; its data stay, and so do the table's metadata and history."""
-    return registry.unregister(table, force)
-
-
-@router.patch("/tables/{table:path}")
-def edit(table: Ref, changes: Metadata, registry: Acting) -> Entry:
-    """Changes what is said about a table."""
-    return registry.edit(table, {name: getattr(changes, name) for name in changes.model_fields_set})
+def describe(
+    table: Ref, registry: Acting, response: Response, as_of: AsOf = None, nearest: Nearest = False
+) -> Entry:
+    """The entry of `datastack/name@mat_version`; its ETag is that of the table's metadata."""
+    entry = registry.describe(table, as_of, nearest)
+    response.headers["ETag"] = f'"{entry.table.etag}"'
+    return entry
 
 
 @router.get("/history/{table:path}")
@@ -99,21 +68,9 @@ def lineage(table: Ref, registry: Acting, as_of: AsOf = None) -> Lineage:
 
 
 @router.get("/resolve/{table:path}")
-def resolve(table: Ref, registry: Acting, as_of: AsOf = None) -> Entry:
-    """The table itself, or the newest of those that superseded it."""
-    return registry.resolve(table, as_of)
-
-
-@router.post("/publish/{table:path}")
-def publish(table: Ref, registry: Acting) -> Entry:
-    """Makes a draft visible to all."""
-    return registry.publish(table)
-
-
-@router.post("/deprecate/{table:path}")
-def deprecate(table: Ref, deprecation: Deprecation, registry: Acting) -> Entry:
-    """Marks a published version; it stays readable, with a warning that names its successor."""
-    return registry.deprecate(table, deprecation.reason, deprecation.superseded_by)
+def resolve(table: Ref, registry: Acting, as_of: AsOf = None, nearest: Nearest = False) -> Entry:
+    """The table itself, or the newest of those that superseded it, at the same version if there is one."""
+    return registry.resolve(table, as_of, nearest)
 
 
 @router.get("/exports/{name}")

@@ -3,7 +3,8 @@
 Exit codes: 0, 1 for what went wrong, 2 for a command that is typed wrong.
 """
 
-from feature_registry.cli import catalog, converting, operating, reading, serving
+from feature_registry.cli import catalog, citing, converting, operating, publishing, reading, registering, serving
 from feature_registry.cli.commands import app
 
-__all__ = ["app", "catalog", "converting", "operating", "reading", "serving"]  # the modules add their commands to `app`
+# The modules add their commands to `app`.
+__all__ = ["app", "catalog", "citing", "converting", "operating", "publishing", "reading", "registering", "serving"]

@@ -14,6 +14,8 @@ from feature_registry.client.http import HttpService, Service
 from feature_registry.client.table import ReadPlan, Table
 from feature_registry.errors import Invalid
 from feature_registry.model import (
+    Dependents,
+    Difference,
     Entry,
     Event,
     Grant,
@@ -24,8 +26,11 @@ from feature_registry.model import (
     Registration,
     Report,
     Search,
+    Suggestions,
     TableRef,
+    Violation,
     aware,
+    is_version_id,
 )
 from feature_registry.settings import Settings
 
@@ -80,15 +85,21 @@ class FeatureRegistry:
             fields["tags"] = (fields["tags"],)
         return SearchResult(self.service, Search.checked(fields))
 
-    def table(self, name: str) -> Table:
-        """A table by its name, `name@1507`, or `datastack/name@1507`."""
+    def table(self, name: str, nearest: bool = False) -> Table:
+        """A table by its name, `name@1507`, `datastack/name@1507` or a version's UUID. With `nearest`, of the newest
+        older version where it has none at this one, which its entry warns of.
+        """
         mode: Mode | None = "links" if isinstance(self.service, HttpService) else None
-        return Table(self.service, self.ref(name), mode, self.as_of)
+        return Table(self.service, self.ref(name), mode, self.as_of, nearest)
 
     __getitem__ = table
 
     def ref(self, name: str) -> str:
-        """The reference of a table by its name, at this client's datastack and version unless the name says others."""
+        """The reference of a table by its name, at this client's datastack and version unless the name says others. A
+        version's UUID stays as it is.
+        """
+        if is_version_id(name):
+            return name
         if "/" not in name:
             if self.datastack is None:
                 raise Invalid("names no datastack", field="table", value=name, expected="datastack/name@mat_version")
@@ -149,8 +160,20 @@ class FeatureRegistry:
         return self.service.register(self._registration(location, name, publish, metadata))
 
     def preview(self, location: str | PathLike[str], name: str, **metadata: Any) -> Report:
-        """What `register` would answer; registers nothing."""
+        """What `register` would answer, also where it would refuse; registers nothing. To register just what was looked
+        at, say `confirm=report.confirm`.
+        """
         return self.service.preview(self._registration(location, name, False, metadata))
+
+    def suggest(self, location: str | PathLike[str], name: str, **metadata: Any) -> Suggestions:
+        """What one may say of the table: column kinds, units, key and references, with why and how sure. `metadata` are
+        the fields of `Registration`; registers nothing.
+        """
+        return self.service.suggest(self._registration(location, name, False, metadata))
+
+    def lint(self) -> tuple[Violation, ...]:
+        """What of the datastack's published versions, or of all, violates the present policies."""
+        return self.service.lint(self.datastack)
 
     def publish(self, table: str) -> Entry:
         return self.service.publish(self.ref(table))
@@ -164,9 +187,23 @@ class FeatureRegistry:
         """
         return self.service.unregister(self.ref(table), force)
 
-    def edit(self, table: str, **changes: Any) -> Entry:
-        """Changes what is said about a table; the fields of `Metadata`."""
-        return self.service.edit(self.ref(table), changes)
+    def unregister_run(self, run_id: str) -> tuple[Entry, ...]:
+        """Forgets all table versions that a run made, or none: refused if others were derived from one."""
+        return self.service.unregister_run(run_id)
+
+    def dependents(self, table: str) -> Dependents:
+        """All that depends on a table version, to be seen before it is deprecated or unregistered."""
+        return self.service.dependents(self.ref(table))
+
+    def edit(self, table: str, *, based_on: str | None = None, **changes: Any) -> Entry:
+        """Changes what is said about a table; the fields of `Metadata`. With `based_on`, the etag of the entry's table
+        that the change is based on, it is refused if that was changed since, and the refusal says how.
+        """
+        return self.service.edit(self.ref(table), changes, based_on)
+
+    def transfer(self, table: str, team: str | None = None, person: str | None = None) -> Entry:
+        """Gives a table to another owner, which its history tells."""
+        return self.service.transfer(self.ref(table), team, person)
 
     def history(self, table: str) -> tuple[Event, ...]:
         return self.service.history(self.ref(table), self.as_of)
@@ -175,9 +212,33 @@ class FeatureRegistry:
         """What the table version was derived from, and what was derived from it."""
         return self.service.lineage(self.ref(table), self.as_of)
 
-    def resolve(self, table: str) -> Table:
-        """The table itself, or the newest of those that superseded it."""
-        return self.table(str(self.service.resolve(self.ref(table), self.as_of).ref))
+    def difference(
+        self,
+        table: str,
+        old: int | str,
+        new: int | str,
+        key: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+        into: str | PathLike[str] | None = None,
+    ) -> Difference:
+        """What changed in a table from one materialization version to another: its schema, and its rows by their key.
+
+        `old` and `new` are such as 1412 or "1412.0". Unless said, the key is the declared one, and all columns of both
+        are compared. Into the folder `into` go the keys themselves, as added.parquet, removed.parquet and
+        changed.parquet, which says of each column whether its value changed. Reads the key and the columns of both
+        versions, once but for the key; what does not fit in a gigabyte of memory goes to `TMPDIR`.
+        """
+        from feature_registry.client.differences import difference
+
+        name = self.ref(table).partition("@")[0]
+        handles = (self.table(f"{name}@{each}") for each in (old, new))
+        return difference(self.service, *handles, key=key, columns=columns, into=into)
+
+    def resolve(self, table: str, nearest: bool = False) -> Table:
+        """The table itself, or the newest of those that superseded it, at the same materialization version if there is
+        one; else its entry warns of it.
+        """
+        return self._pinned(self.service.resolve(self.ref(table), self.as_of, nearest))
 
     def mat_versions(self) -> tuple[MaterializationVersion, ...]:
         if self.datastack is None:
@@ -190,6 +251,12 @@ class FeatureRegistry:
         if found is None:  # a dry run
             return 0
         return self.service.grant(found if isinstance(found, str) else found.id).charged
+
+    def cite(self, *tables: str, style: str = "bibtex", lineage: bool = True) -> str:
+        """How to cite tables, as `bibtex` or `csl_json`: each work once, and which tables it covers; with `lineage`,
+        also what they were computed from.
+        """
+        return self.service.cite([self.ref(table) for table in tables], style, lineage)
 
     def export(self, name: str) -> str:
         return self.service.export(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -16,6 +17,8 @@ from feature_registry import errors
 from feature_registry.client.secrets import keep_out_of_logs
 from feature_registry.model import (
     Datastack,
+    Dependents,
+    Difference,
     Entry,
     Event,
     Found,
@@ -27,6 +30,8 @@ from feature_registry.model import (
     Registration,
     Report,
     Search,
+    Suggestions,
+    Violation,
 )
 
 if TYPE_CHECKING:
@@ -65,13 +70,20 @@ class HttpService:
         self._http = httpx.Client(base_url=self.address, headers=headers, timeout=TIMEOUT)
 
     def register(self, registration: Registration) -> Report:
-        return self._registered("/v1/tables", registration)
+        return self._registered(Report, "/v1/tables", registration)
 
     def preview(self, registration: Registration) -> Report:
-        return self._registered("/v1/tables/preview", registration)
+        return self._registered(Report, "/v1/tables/preview", registration)
 
-    def describe(self, table: str, as_of: datetime | None = None) -> Entry:
-        return self._get(Entry, _path("tables", table), _at(as_of))
+    def suggest(self, registration: Registration) -> Suggestions:
+        return self._registered(Suggestions, "/v1/suggestions", registration)
+
+    def lint(self, datastack: str | None = None) -> tuple[Violation, ...]:
+        query = {} if datastack is None else {"datastack": datastack}
+        return self._get(tuple[Violation, ...], "/v1/lint", query)
+
+    def describe(self, table: str, as_of: datetime | None = None, nearest: bool = False) -> Entry:
+        return self._get(Entry, _path("tables", table), _at(as_of, nearest))
 
     def search(self, search: Search) -> Found:
         return self._get(Found, "/v1/tables", search.model_dump(mode="json", exclude_defaults=True))
@@ -82,11 +94,22 @@ class HttpService:
     def lineage(self, table: str, as_of: datetime | None = None) -> Lineage:
         return self._get(Lineage, _path("lineage", table), _at(as_of))
 
-    def resolve(self, table: str, as_of: datetime | None = None) -> Entry:
-        return self._get(Entry, _path("resolve", table), _at(as_of))
+    def difference(self, old: str, new: str) -> Difference:
+        return self._get(Difference, "/v1/differences", {"old": old, "new": new})
 
-    def edit(self, table: str, changes: dict[str, Any]) -> Entry:
-        return self._read(Entry, self._ask("PATCH", _path("tables", table), content=_json(changes)))
+    def resolve(self, table: str, as_of: datetime | None = None, nearest: bool = False) -> Entry:
+        return self._get(Entry, _path("resolve", table), _at(as_of, nearest))
+
+    def edit(self, table: str, changes: dict[str, Any], based_on: str | None = None) -> Entry:
+        headers = {} if based_on is None else {"If-Match": f'"{based_on}"'}
+        return self._read(Entry, self._ask("PATCH", _path("tables", table), content=_json(changes), headers=headers))
+
+    def transfer(self, table: str, team: str | None = None, person: str | None = None) -> Entry:
+        body = {"team": team, "person": person}
+        return self._read(Entry, self._ask("POST", _path("transfer", table), content=_json(body)))
+
+    def dependents(self, table: str) -> Dependents:
+        return self._get(Dependents, _path("dependents", table))
 
     def publish(self, table: str) -> Entry:
         return self._read(Entry, self._ask("POST", _path("publish", table)))
@@ -97,6 +120,9 @@ class HttpService:
 
     def unregister(self, table: str, force: bool = False) -> Entry:
         return self._read(Entry, self._ask("DELETE", _path("tables", table), query={"force": force}))
+
+    def unregister_run(self, run_id: str) -> tuple[Entry, ...]:
+        return self._read(tuple[Entry, ...], self._ask("DELETE", f"/v1/runs/{quote(run_id, safe='')}"))
 
     def plan(self, request: PlanRequest) -> Plan:
         # Named by us, so that a plan whose answer was lost is asked for again, and reserves its bytes once.
@@ -112,17 +138,21 @@ class HttpService:
     def datastacks(self) -> tuple[Datastack, ...]:
         return self._get(tuple[Datastack, ...], "/v1/datastacks")
 
+    def cite(self, tables: Sequence[str], style: str = "bibtex", lineage: bool = True) -> str:
+        query = {"table": list(tables), "style": style, "lineage": lineage}
+        return self._ask("GET", "/v1/citations", query=query, repeat=True).text
+
     def export(self, name: str) -> str:
         return self._ask("GET", _path("exports", name), repeat=True).text
 
     def close(self) -> None:
         self._http.close()
 
-    def _registered(self, path: str, registration: Registration) -> Report:
+    def _registered(self, kind: type[T], path: str, registration: Registration) -> T:
         said = registration.model_fields_set  # what was not said stays as it was
         body = registration.model_dump_json(include=said).encode()
         # Safe to repeat: the same location and snapshot is the same revision.
-        return self._read(Report, self._ask("POST", path, content=body, repeat=True, timeout=REGISTRATION_TIMEOUT))
+        return self._read(kind, self._ask("POST", path, content=body, repeat=True, timeout=REGISTRATION_TIMEOUT))
 
     def _get(self, kind: type[T], path: str, query: dict[str, Any] | None = None) -> T:
         return self._read(kind, self._ask("GET", path, query=query, repeat=True))
@@ -140,15 +170,16 @@ class HttpService:
         *,
         query: dict[str, Any] | None = None,
         content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
         repeat: bool = False,
         timeout: httpx.Timeout = TIMEOUT,
     ) -> httpx.Response:
         """The answer of a call that succeeded. Any call is tried again while the server cannot be reached, because it
         was not asked yet; one that may be repeated also when no answer came.
         """
-        headers = {} if content is None else {"Content-Type": "application/json"}
+        typed = {} if content is None else {"Content-Type": "application/json"}
         request = self._http.build_request(
-            method, path, params=query, content=content, headers=headers, timeout=timeout
+            method, path, params=query, content=content, headers={**typed, **(headers or {})}, timeout=timeout
         )
         until, pause = time.monotonic() + PATIENCE, FIRST_PAUSE
         while True:
@@ -196,8 +227,8 @@ def _path(room: str, name: str) -> str:
     return f"/v1/{room}/{quote(name, safe='/@.')}"
 
 
-def _at(as_of: datetime | None) -> dict[str, str] | None:
-    return None if as_of is None else {"as_of": as_of.isoformat()}
+def _at(as_of: datetime | None, nearest: bool = False) -> dict[str, str]:
+    return ({} if as_of is None else {"as_of": as_of.isoformat()}) | ({"nearest": "true"} if nearest else {})
 
 
 def _json(body: Any) -> bytes:

@@ -9,23 +9,17 @@ checks that were declared by name.
 from __future__ import annotations
 
 import inspect
-import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from feature_registry.defs.declaration import Declaration, reference_check
 from feature_registry.model import CheckResult, TableVersion
 from feature_registry.registry import Registry, validation
-
-ROWS_PER_PASS = 50_000_000  # a pass holds the distinct values of this many rows in memory
-EXAMPLES = 5
-
-Outcome = tuple[str, str, dict[str, Any]]
+from feature_registry.registry.validation import Subject, keys, references
+from feature_registry.registry.validation.references import Reference
 
 
 def names(declaration: Declaration) -> list[str]:
@@ -67,15 +61,14 @@ def evaluate(
 
     `value` is what the feature function returned.
     """
-    table, written = declaration.table, _Written(version, registry)
-    schema = validation.schema(table, version.inspection)
-    found: dict[str, Outcome] = {"schema": (schema.outcome, schema.message, schema.details)}
+    table, subject = declaration.table, Subject.of(registry, declaration.table, version)
+    found = [validation.schema(table, version.inspection)]
     if table.key:
-        found["key"] = _key(table.key, written)
+        found.append(keys.key(subject))
     for column, target in table.references.items():
-        name = reference_check(column)
-        found[name] = _reference(column, target, written, strict=blocks(declaration, name))
-    results = [_result(name, blocks(declaration, name), *outcome) for name, outcome in found.items()]
+        link = Reference.parse(column, target, table.datastack)
+        found.append(_reference(subject, link, strict=blocks(declaration, reference_check(column))))
+    results = [_judged(each, blocks(declaration, each.name)) for each in found]
     for name, check in declaration.checks.items():
         result = check(version, registry, value)
         blocking = result.outcome in ("passed", "failed")  # what was only warned of, or skipped, keeps nothing back
@@ -96,102 +89,18 @@ def to_dagster(declaration: Declaration, results: Iterable[CheckResult], selecte
             )
 
 
-def _result(name: str, blocking: bool, outcome: str, message: str, details: dict[str, Any]) -> CheckResult:
-    if outcome == "failed" and not blocking:
-        outcome = "warned"
-    return CheckResult.model_validate(
-        {"name": name, "outcome": outcome, "blocking": blocking, "message": message, "details": details}
-    )
+def _judged(found: CheckResult, blocking: bool) -> CheckResult:
+    outcome = "warned" if found.outcome == "failed" and not blocking else found.outcome
+    return found.model_copy(update={"outcome": outcome, "blocking": blocking})
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """The revision that is checked."""
-
-    version: TableVersion
-    registry: Registry
-
-    def lacks(self, columns: Sequence[str]) -> list[str]:
-        stored = {field.name for field in self.version.inspection.fields}
-        return [column for column in columns if column not in stored]
-
-    def scan(self) -> pl.LazyFrame:
-        return self.registry.scan(self.version)
-
-
-def _key(key: Sequence[str], written: _Written) -> Outcome:
-    if written.lacks(key):
-        return "failed", "key columns are not stored", {"missing": written.lacks(key)}
-    if written.version.inspection.rows == 0:
-        return "passed", "no rows", {"rows": 0, "duplicates": 0, "nulls": 0}
-    frame = written.scan().select(key)
-    null = pl.any_horizontal(pl.col(name).is_null() for name in key)
-    rows, nulls = _one(frame.select(pl.len(), null.sum().alias("nulls")))
-    whole = frame.filter(~null) if nulls else frame
-    hashed = pl.struct(key).hash() if len(key) > 1 else pl.col(key[0]).hash()
-    distinct = sum(_one(part.unique().select(pl.len()))[0] for part in _passes(whole, hashed, rows))
-    duplicates = rows - nulls - distinct
-    details: dict[str, Any] = {"rows": rows, "duplicates": duplicates, "nulls": nulls}
-    if not duplicates and not nulls:
-        return "passed", f"unique over {rows} rows", details
-    if duplicates:
-        repeated = whole.group_by(key).len().filter(pl.col("len") > 1).select(key).sort(key).head(EXAMPLES)
-        details["examples"] = [", ".join(map(str, row)) for row in repeated.collect(engine="streaming").rows()]
-    return "failed", f"{duplicates} rows repeat a key, {nulls} rows have a null in it", details
-
-
-def _reference(column: str, target: str, written: _Written, *, strict: bool) -> Outcome:
-    path, _, wanted = target.rpartition(".")
-    version, registry = written.version, written.registry
-    datastack, _, name = path.rpartition("/")
-    if written.lacks([column]):
-        return "failed", f"{column} is not stored", {"missing": [column]}
-    parent = _parent(registry, version, datastack or version.datastack, name)
+def _reference(subject: Subject, link: Reference, *, strict: bool) -> CheckResult:
+    name = reference_check(link.own)
+    parent = references.parent_of(subject, link)
+    if lost := references.lacking(subject, link, parent):
+        return lost
     if parent is None:
-        at = "unversioned" if version.mat_version is None else version.mat_version
-        return ("failed" if strict else "skipped"), f"{name} is not registered at {at}; nothing was verified", {}
-    if _Written(parent, registry).lacks([wanted]):
-        return "failed", f"{parent.ref} has no column {wanted}", {"parent": str(parent.ref)}
-    values = written.scan().select(pl.col(column).alias("value")).drop_nulls()
-    parents = registry.scan(parent).select(pl.col(wanted).alias("value")).drop_nulls()
-    return _orphans(*_comparable(values, parents), parent)
-
-
-def _parent(registry: Registry, version: TableVersion, datastack: str, name: str) -> TableVersion | None:
-    """At the same materialization version, never at another; a parent without versions has none to differ in."""
-    same = registry.find(datastack, name, version.mat_version, version.producer.run_id)
-    return same or registry.find(datastack, name, None, version.producer.run_id)
-
-
-def _orphans(values: pl.LazyFrame, parents: pl.LazyFrame, parent: TableVersion) -> Outcome:
-    hashed = pl.col("value").hash()
-    sides = (_passes(side, hashed, parent.inspection.rows) for side in (values, parents))
-    lost = [part.join(known, on="value", how="anti") for part, known in zip(*sides, strict=True)]
-    rows = _one(values.select(pl.len()))[0]
-    orphans = sum(_one(part.select(pl.len()))[0] for part in lost)
-    details: dict[str, Any] = {"parent": str(parent.ref), "rows": rows, "orphans": orphans}
-    details["share"] = orphans / rows if rows else 0.0
-    if not orphans:
-        return "passed", f"all {rows} values are in {parent.ref}", details
-    examples = pl.concat(lost).unique().bottom_k(EXAMPLES, by="value").sort("value").collect(engine="streaming")
-    details["examples"] = [str(value) for value in examples["value"]]
-    return "failed", f"{orphans} of {rows} values are not in {parent.ref}", details
-
-
-def _comparable(left: pl.LazyFrame, right: pl.LazyFrame) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Ids of two widths meet as 128-bit integers, which hold both int64 and uint64; never as floats."""
-    one, other = (frame.collect_schema()["value"] for frame in (left, right))
-    if one == other:
-        return left, right
-    common = pl.Int128 if one.is_integer() and other.is_integer() else pl.String
-    return left.cast(common), right.cast(common)
-
-
-def _passes(frame: pl.LazyFrame, hashed: pl.Expr, rows: int | None) -> list[pl.LazyFrame]:
-    """The frame in parts of disjoint values, so that memory stays bounded at the price of reading more than once."""
-    count = math.ceil((rows or 0) / ROWS_PER_PASS)
-    return [frame] if count <= 1 else [frame.filter(hashed % count == part) for part in range(count)]
-
-
-def _one(frame: pl.LazyFrame) -> tuple[Any, ...]:
-    return frame.collect(engine="streaming").row(0)
+        at = "unversioned" if subject.mat_version is None else subject.mat_version
+        message = f"{link.table} is not registered at {at}; nothing was verified"
+        return CheckResult(name=name, outcome="failed" if strict else "skipped", message=message)
+    return references.judged(name, references.compared(subject, link, parent, cover=False), parent)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feature_registry import exports, formats, lineage, policy
+from feature_registry import exports, formats, policy
 from feature_registry.catalog import Connection, Database, entries, events, grants
 from feature_registry.catalog.backup import backup, restore
 from feature_registry.catalog.contents import contents
@@ -20,11 +20,13 @@ from feature_registry.catalog.search import search
 from feature_registry.errors import Invalid, NotFound
 from feature_registry.location import Location
 from feature_registry.model import (
+    Changes,
     CheckResult,
     Contents,
     Datastack,
     Dependents,
     Difference,
+    Direction,
     Entry,
     Event,
     Found,
@@ -38,10 +40,26 @@ from feature_registry.model import (
     Registration,
     Report,
     Search,
+    Suggestions,
+    Stale,
     TableRef,
     TableVersion,
+    Violation,
 )
-from feature_registry.registry import differences, drift, finding, leftovers, moving, publishing, rebuilding, validation
+from feature_registry.registry import (
+    citing,
+    differences,
+    drift,
+    finding,
+    following,
+    leftovers,
+    lineage,
+    moving,
+    publishing,
+    rebuilding,
+    suggesting,
+    validation,
+)
 from feature_registry.registry import registration as registering
 from feature_registry.registry.access import Access
 from feature_registry.registry.dependents import dependents
@@ -88,6 +106,14 @@ class Registry:
     def preview(self, registration: Registration) -> Report:
         """The report of a registration from outside, also where it would be refused; registers nothing."""
         return registering.preview(self, registration)
+
+    def suggest(self, registration: Registration) -> Suggestions:
+        """What one may say of a table that is to be registered, from its names, types and values."""
+        return suggesting.suggest(self, registration)
+
+    def lint(self, datastack: str | None = None) -> tuple[Violation, ...]:
+        """What of that which is published violates the present policies; it stays readable."""
+        return linting.lint(self, datastack)
 
     def complete(self, version_id: str) -> Entry:
         """Asks again for what nobody could tell when the version was registered."""
@@ -215,13 +241,28 @@ class Registry:
         with self.database.read() as connection:
             return events.history(connection, ref.datastack, ref.name, as_of)
 
-    def lineage(self, table: str, as_of: datetime | None = None) -> Lineage:
-        """What the table version was derived from, and what was derived from it, nearest first."""
-        start = str(self.describe(table, as_of).ref)
-        with self.past.read(as_of) as connection:
-            up = lineage.walk(start, lambda ref: self.parents(connection, TableRef.parse(ref)))
-            down = lineage.walk(start, lambda ref: self.children(connection, TableRef.parse(ref)))
-        return Lineage(table=start, upstream=up, downstream=down)
+    def lineage(
+        self,
+        table: str,
+        as_of: datetime | None = None,
+        direction: Direction = "both",
+        depth: int | None = None,
+        *,
+        columns: bool = False,
+        column: str | None = None,
+    ) -> Lineage:
+        """What the table version was derived from, and what was derived from it, nearest first, up to `depth`
+        generations; with `columns`, also which columns come from which. Of one `column`, its own lineage.
+        """
+        if column is not None:
+            return lineage.of_column(self, table, column, as_of, direction, depth)
+        return lineage.walked(self, table, as_of, direction, depth, columns)
+
+    def stale(self, datastack: str | None = None) -> tuple[Stale, ...]:
+        """The table versions that should be made again, and why: what they were derived from, directly or not, has a
+        newer revision, was deprecated, superseded or unregistered, or is not what it was.
+        """
+        return lineage.stale(self, datastack)
 
     def difference(self, old: str, new: str) -> Difference:
         """What the catalog knows of it; the client compares rows, too."""
@@ -242,9 +283,25 @@ class Registry:
                 raise NotFound("is no datastack here", field="datastack", value=datastack, expected=known)
             return entries.materializations(connection, datastack)
 
+    def cite(self, tables: Sequence[str], style: str = "bibtex", lineage: bool = True) -> str:
+        """How to cite tables, as `bibtex` or `csl_json`: each work once, and which tables it covers; with `lineage`,
+        also what they were computed from. A table without a citation is cited itself.
+        """
+        return citing.cite(self, tables, style, lineage)
+
     def export(self, name: str) -> str:
         """The catalog, without drafts, in the form of `exports/NAME.py`."""
         return exports.get(name)(self.contents())
+
+    def changes(
+        self, after: int = 0, limit: int = 1000, datastack: str | None = None, kind: str | None = None, wait: float = 0
+    ) -> Changes:
+        """What changed after a number, in the order of the commits: who goes on after `next` misses none and gets none
+        twice. Where there is nothing yet, it may `wait` so many seconds.
+
+        Raises `Conflict` for a number beyond the newest: the catalog is another one, to be followed from 0.
+        """
+        return following.feed(self, after, limit, datastack, kind, wait)
 
     def newest_event(self) -> int:
         """The number of the catalog's newest change."""
@@ -312,16 +369,6 @@ class Registry:
         if found is None:
             raise NotFound("is no table version", field="version_id", value=version_id)
         return found
-
-    def parents(self, connection: Connection, ref: TableRef) -> tuple[str, ...]:
-        entry = entries.find(connection, ref, self.person.name)
-        return entry.version.derived_from if entry else ()
-
-    def children(self, connection: Connection, ref: TableRef) -> tuple[str, ...]:
-        """What names this very version as its parent, be it without the revision."""
-        names = (str(ref), str(ref.model_copy(update={"revision": None})))
-        found = entries.children(connection, f"{ref.datastack}/{ref.name}")
-        return tuple(sorted({str(self.entry(connection, id).ref) for id, parent in found if parent in names}))
 
     def not_found(self, connection: Connection, ref: TableRef, as_of: datetime | None = None) -> NotFound:
         """The error that says what exists, or existed: a past state knows its table only, so its names are asked of

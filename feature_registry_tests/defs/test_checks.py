@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from feature_registry import Column, feature_table
-from feature_registry.defs import checks
 from feature_registry.model import CheckResult, TableVersion
 from feature_registry.registry import Registry
+from feature_registry.registry.validation import rows
 from feature_registry_tests.defs.workshop import DATASTACK, SAID, Workshop
 
 BIG = 2**62
@@ -34,9 +34,9 @@ def parent(workshop: Workshop, frame: pl.DataFrame, mat_version: int | None = 15
     workshop.make(parents, mat_version=mat_version)
 
 
-@pytest.fixture(params=[checks.ROWS_PER_PASS, 2], ids=["one pass", "many passes"])
+@pytest.fixture(params=[rows.ROWS_PER_PASS, 2], ids=["one pass", "many passes"])
 def passes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "ROWS_PER_PASS", request.param)
+    monkeypatch.setattr(rows, "ROWS_PER_PASS", request.param)
 
 
 def test_the_schema_is_as_declared(workshop: Workshop) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -23,7 +23,7 @@ from feature_registry.errors import Conflict, Invalid
 from feature_registry.formats import Inspected
 from feature_registry.model import Action, CheckResult, Entry, Inspection, Policies, Registration, TableRef
 from feature_registry.registry import manifests
-from feature_registry.registry.validation import mat_versions, places, schemas
+from feature_registry.registry.validation import corrections, mat_versions, places, schemas
 from feature_registry.registry.validation.schemas import arrow_type as arrow_type
 from feature_registry.registry.validation.schemas import schema as schema
 from feature_registry.registry.validation.subject import Subject as Subject
@@ -43,11 +43,13 @@ DEFAULTS: dict[str, tuple[Action, str]] = {
     "references": ("warn", "real tables have orphans, and parents may come later"),
     "name": ("enforce", "readers take a table of CAVE's name for CAVE's table"),
     "location": ("warn", "a place may well be known under two names"),
+    "corrects": ("warn", "who read the older one should know what was wrong with it"),
     "world_readable": ("warn", "open data are legitimate; only, nothing that is read there is counted"),
     "type_traps": ("warn", "there are readers enough for every type"),
     "exporter": ("warn", "columns of no use harm nobody"),
 }
 PIPELINE: dict[str, Action] = {"schema": "enforce", "key": "enforce"}  # and warn of all else
+FAILED = "failed"  # the detail of a check that failed, and was not enforced
 CONFLICTS = {"name", "location", "schema_change"}  # these contradict what the catalog holds
 
 
@@ -63,12 +65,12 @@ def action(name: str, policies: Policies) -> Action:
 def judged(result: CheckResult, doing: Action) -> CheckResult:
     """The result as it is recorded where this is done about failures."""
     blocking = doing == "enforce" and result.outcome in ("passed", "failed")
-    outcome, message = result.outcome, result.message
-    if doing == "record" and outcome in ("warned", "failed"):
-        outcome, message = "skipped", f"recorded only: {message}"
-    elif doing == "warn" and outcome == "failed":
-        outcome = "warned"
-    return result.model_copy(update={"outcome": outcome, "message": message, "blocking": blocking})
+    said: dict[str, Any] = {"blocking": blocking}
+    if result.outcome == "failed" and doing != "enforce":
+        said |= {"outcome": "warned", "details": result.details | {FAILED: True}}
+    if result.outcome in ("warned", "failed") and doing == "record":
+        said |= {"outcome": "skipped", "message": f"recorded only: {result.message}"}
+    return result.model_copy(update=said)
 
 
 def examine(subject: Subject, registration: Registration, manifest: pa.Table) -> tuple[CheckResult, ...]:
@@ -135,6 +137,7 @@ def _seen(
     at = "unversioned" if registration.mat_version is None else registration.mat_version
     ref = TableRef(datastack=registration.datastack, name=registration.name, mat_version=at)
     yield schemas.schema_change(connection, ref, inspection, subject.registry.person.name)
+    yield from corrections.corrects(connection, ref, registration, inspection)
 
 
 def _layouts(inspection: Inspection, manifest: pa.Table) -> CheckResult:
@@ -163,7 +166,7 @@ def complete(registry: Registry, version_id: str) -> Entry:
         return entry
     from feature_registry.registry.validation import references
 
-    subject = Subject.of(registry, entry)
+    subject = Subject.of(registry, entry.table, entry.version)
     policies = registry.settings.policies_of(entry.table.datastack)
     found = [mat_versions.mat_version(subject), mat_versions.name(subject)]
     if wanted & {references.check_name(column) for column in entry.table.references}:

@@ -83,13 +83,13 @@ def reference(subject: Subject, link: Reference, level: str, whole: bool) -> tup
     if level == "text":
         return CheckResult(name=name, outcome="skipped", message="recorded as text"), None
     parent = parent_of(subject, link)
+    if lost := lacking(subject, link, None if level == "name" else parent):
+        return lost, None
     if parent is None:
         return _listed(subject, link, level), None
     said = {"parent": str(parent.ref)}
     if level == "name":
         return CheckResult(name=name, outcome="passed", message=f"the table is {parent.ref}", details=said), None
-    if lost := lacking(subject, link, parent):
-        return lost, None
     if level == "column":
         message = f"{parent.ref} has the column {link.column}"
         return CheckResult(name=name, outcome="passed", message=message, details=said), None
@@ -119,13 +119,13 @@ def parent_of(subject: Subject, link: Reference) -> TableVersion | None:
     return same or find(link.datastack, link.table, None, subject.run_id)
 
 
-def lacking(subject: Subject, link: Reference, parent: TableVersion) -> CheckResult | None:
+def lacking(subject: Subject, link: Reference, parent: TableVersion | None) -> CheckResult | None:
     """The failure, if one of both columns is not stored."""
     name = check_name(link.own)
     if subject.lacks([link.own]):
         details: dict[str, Any] = {"missing": [link.own]}
         return CheckResult(name=name, outcome="failed", message=f"{link.own} is not stored", details=details)
-    if subject.of_version(parent).lacks([link.column]):
+    if parent is not None and subject.of_version(parent).lacks([link.column]):
         details = {"parent": str(parent.ref)}
         message = f"{parent.ref} has no column {link.column}"
         return CheckResult(name=name, outcome="failed", message=message, details=details)

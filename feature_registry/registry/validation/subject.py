@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from feature_registry import formats
-from feature_registry.model import CheckResult, Entry, FeatureTable, Inspection, TableVersion
+from feature_registry.model import CheckResult, FeatureTable, Inspection, TableVersion
 from feature_registry.registry.validation.announced import Announced, announced
 
 if TYPE_CHECKING:
@@ -29,11 +29,10 @@ class Subject:
     _heard: dict[str, Announced] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, registry: Registry, entry: Entry) -> Subject:
-        version = entry.version
+    def of(cls, registry: Registry, table: FeatureTable, version: TableVersion) -> Subject:
         return cls(
             registry,
-            entry.table,
+            table,
             version.inspection,
             version.mat_version,
             run_id=version.producer.run_id,
