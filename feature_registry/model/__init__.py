@@ -56,6 +56,7 @@ from feature_registry.model.tables import Owner as Owner
 from feature_registry.model.tables import Producer as Producer
 from feature_registry.model.tables import Retention as Retention
 from feature_registry.model.tables import TimeRange as TimeRange
+from feature_registry.model.versions import EXPIRED as EXPIRED
 from feature_registry.model.versions import Changes as Changes
 from feature_registry.model.versions import CheckResult as CheckResult
 from feature_registry.model.versions import Contents as Contents

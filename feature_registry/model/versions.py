@@ -127,6 +127,7 @@ class CheckResult(Noun):
 Status = Literal["draft", "published", "deprecated"]
 Existence = Literal["recorded", "unverified", "verified", "missing"]
 DRIFT = ("exists", "content", "schema_drift", "rows")  # what a look at a registered table finds, by name
+EXPIRED = "expired"  # the detail of a check that found the materialization version expired
 _EXISTENCE: dict[str, Existence] = {
     "passed": "verified",
     "warned": "verified",
@@ -164,7 +165,11 @@ class TableVersion(Noun):
     @property
     def drift(self) -> tuple[CheckResult, ...]:
         """In what it is no longer as it was registered, or may not be."""
-        return tuple(each for each in self.checks if each.name in DRIFT and each.outcome in ("warned", "failed"))
+        return tuple(
+            each
+            for each in self.checks
+            if each.outcome in ("warned", "failed") and (each.name in DRIFT or EXPIRED in each.details)
+        )
 
     @property
     def existence(self) -> Existence:

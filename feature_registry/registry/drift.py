@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,10 +19,10 @@ from feature_registry import formats
 from feature_registry.catalog import entries, events, unchecked
 from feature_registry.errors import Denied, NotFound, RegistryError, Unavailable
 from feature_registry.location import Location
-from feature_registry.model import CheckResult, Entry, Inspection, Layout
-from feature_registry.registry import layouts, manifests, rebuilding
+from feature_registry.model import EXPIRED, CheckResult, Entry, Inspection, Layout
+from feature_registry.registry import layouts, manifests, rebuilding, validation
 from feature_registry.registry import registration as registering
-from feature_registry.registry.validation import arrow_type
+from feature_registry.registry.validation import arrow_type, mat_versions
 from feature_registry.storage import Store
 
 if TYPE_CHECKING:
@@ -36,8 +35,9 @@ Files = Mapping[str, tuple[int, str | None]]  # size and etag, by the path below
 
 def check(registry: Registry, entry: Entry) -> Entry:
     """Looks, which may take long, then records what was found."""
-    at = datetime.now(UTC)
-    found = [result.model_copy(update={"at": at}) for result in _results(registry, entry)]
+    at = registry.clock()
+    entry = validation.complete(registry, entry.version.id)
+    found = [result.model_copy(update={"at": at}) for result in (*_results(registry, entry), *_expiry(registry, entry))]
     before = {each.name: each.outcome for each in entry.version.checks}
     for each in found:
         if each.outcome == "failed" and before.get(each.name) != "failed":
@@ -87,6 +87,22 @@ def _results(registry: Registry, entry: Entry) -> Iterator[CheckResult]:
         yield look.content()
         same = not (look.differs or _snapshots(inspection) != {None})
         yield from look.newest(inspection if same else _newest(store, inspection))
+
+
+def _expiry(registry: Registry, entry: Entry) -> Iterator[CheckResult]:
+    """Its materialization version may have expired since."""
+    subject = validation.Subject.of(registry, entry.table, entry.version)
+    heard = subject.announced().version
+    if heard is None:
+        return
+    found = mat_versions.mat_version(subject)
+    if heard.status == "expired" or (heard.expires_on and heard.expires_on <= registry.clock()):
+        details = found.details | {EXPIRED: True}
+        found = CheckResult(
+            name=found.name, outcome="warned", message=f"{heard.mat_version} has expired", details=details
+        )
+    policies = registry.settings.policies_of(entry.table.datastack)
+    yield validation.judged(found, validation.action(found.name, policies))
 
 
 def _manifest(registry: Registry, entry: Entry) -> pa.Table | None:

@@ -12,7 +12,15 @@ import polars as pl
 import pytest
 
 from feature_registry.errors import Unavailable
-from feature_registry.model import CheckResult, Contents, Entry, PlanRequest, Registration, Search
+from feature_registry.model import (
+    CheckResult,
+    Contents,
+    Entry,
+    MaterializationVersion,
+    PlanRequest,
+    Registration,
+    Search,
+)
 from feature_registry.registry import Registry
 from feature_registry.settings import Settings
 from feature_registry.storage.file import Storage
@@ -244,6 +252,32 @@ def test_other_columns_in_the_very_place_are_told_one_by_one(registry: Registry,
     assert result(entry, "schema_drift").message == message
     (tmp_path / "t" / "0.parquet").write_bytes(b"no table")
     assert "cannot be read any more" in result(registry.check("d/t@7"), "schema_drift").message
+
+
+# ---------------------------------------------------------------------------------------- what was said of it, later
+
+
+@pytest.mark.row("D3")
+def test_a_version_that_expired_since_flips_the_flag_of_its_entries(registry: Registry, tmp_path: Path) -> None:
+    frozen, ends = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)
+    registry.clock = lambda: datetime(2024, 2, 1, tzinfo=UTC)
+    registry.record_versions([MaterializationVersion(datastack="d", mat_version=7, time_stamp=frozen, expires_on=ends)])
+    register(registry, parquet(tmp_path / "t"))
+    entry = registry.check("d/t@7")
+    assert (result(entry, "mat_version").outcome, entry.warnings) == ("warned", ())
+    assert "expires on 2024-03-01" in result(entry, "mat_version").message
+    registry.clock = lambda: ends
+    entry = registry.check("d/t@7")
+    assert entry.version.status == "published"
+    assert entry.warnings == ("d/t@7.0: mat_version: 7 has expired",)
+
+
+@pytest.mark.row("D4")
+def test_what_was_unverified_is_completed(registry: Registry, tmp_path: Path) -> None:
+    assert result(register(registry, parquet(tmp_path / "t")), "mat_version").outcome == "skipped"
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    registry.record_versions([MaterializationVersion(datastack="d", mat_version=7, time_stamp=at)])
+    assert result(registry.check("d/t@7"), "mat_version").outcome == "passed"
 
 
 # --------------------------------------------------------------------------------------------------------------- all
