@@ -66,6 +66,7 @@ def registration(path: Path, name: str) -> Registration:
         mat_version=1,
         description="A table of a benchmark.",
         owner="bench",
+        license="CC0-1.0",
         key=("id",),
         columns={"id": Column("The row."), "size": Column("Its size.", unit="um^3")},
         publish=True,

@@ -143,6 +143,7 @@ def main() -> None:
                 name="synapses",
                 description="A benchmark.",
                 owner="bench",
+                license="CC0-1.0",
                 layouts=write(registry, place, cortex),
                 publish=True,
             )

@@ -41,6 +41,7 @@ def main() -> None:
                 name="many",
                 description="A benchmark.",
                 owner="bench",
+                license="CC0-1.0",
                 publish=True,
             )
             registration = timed(lambda: registry.register(said))

@@ -124,6 +124,7 @@ def main() -> None:
                 name="synapses",
                 description="A benchmark.",
                 owner="bench",
+                license="CC0-1.0",
                 publish=True,
             )
             registry.register(said)

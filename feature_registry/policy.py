@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
-from feature_registry.errors import Denied, Exhausted, Invalid
+from feature_registry.errors import Conflict, Denied, Exhausted, Invalid
 from feature_registry.location import Location
 from feature_registry.model import FeatureTable, Person, TableVersion
 
 PERIOD = timedelta(days=30)
-PUBLISHING_NEEDS = ("description", "owner")
+ALL_TEAMS = "*"
 
 
 def is_seen(person: Person, version: TableVersion) -> bool:
@@ -17,11 +18,15 @@ def is_seen(person: Person, version: TableVersion) -> bool:
     return version.status != "draft" or person.admin or version.created_by == person.name
 
 
-def check_owned(person: Person, version: TableVersion) -> None:
-    """What takes a version away from all is for who registered it, and for admins."""
-    if not (person.admin or version.created_by == person.name):
-        expected = f"{version.created_by}, or an admin"
-        raise Denied("was registered by somebody else", field="table", value=str(version.ref), expected=expected)
+def owns(person: Person, table: FeatureTable, maker: str) -> bool:
+    """Whether a person may change a table: its owner, who is in the owner's team, and admins; a table without an owner
+    belongs to its maker. Who is in all teams may act for everybody.
+    """
+    if person.admin or ALL_TEAMS in person.groups:
+        return True
+    if table.owner is None:
+        return person.name == maker
+    return table.owner.person == person.name or table.owner.team in person.groups
 
 
 def check_readable(person: Person, version: TableVersion) -> None:
@@ -40,18 +45,29 @@ def check_place(location: Location, prefixes: tuple[Location, ...] | None) -> No
         )
 
 
-def missing_to_publish(table: FeatureTable) -> list[str]:
+def missing_to_publish(table: FeatureTable, needs: Sequence[str]) -> list[str]:
     """The fields without which a table is not published."""
-    return [name for name in PUBLISHING_NEEDS if not getattr(table, name)]
+    return [name for name in needs if not getattr(table, name, None)]
 
 
-def check_publishable(table: FeatureTable, version: TableVersion) -> None:
-    missing = missing_to_publish(table)
+def check_publishable(table: FeatureTable, version: TableVersion, needs: Sequence[str]) -> None:
+    """Raises `Conflict` for a deprecated version: a step back is never legal; what is good again is a new revision."""
+    if version.status == "deprecated":
+        message = "is deprecated, and stays so"
+        raise Conflict(message, field="table", value=str(version.ref), expected="a new revision, which is published")
+    missing = missing_to_publish(table, needs)
     if missing:
-        raise Invalid("is missing, and publishing needs it", field=missing[0], value=None, expected=PUBLISHING_NEEDS)
+        message = f"missing, and publishing needs it: {', '.join(missing)}"
+        raise Invalid(message, field=missing[0], value=None, expected=list(needs))
     failed = [check.name for check in version.checks if check.blocking and check.outcome == "failed"]
     if failed:
         raise Invalid("has failed blocking checks", field="table", value=str(version.ref), expected=failed)
+
+
+def expires_at(table: FeatureTable, version: TableVersion) -> datetime | None:
+    """The end of a table version's retention; None: it is kept."""
+    days = table.retention.days
+    return None if days is None else version.created_at + timedelta(days=days)
 
 
 def budget_left(limit: int | None, spent: int) -> int | None:

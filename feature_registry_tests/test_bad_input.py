@@ -151,7 +151,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """An installation that knows `d/known@3`."""
     root = tmp_path_factory.mktemp("bad")
     with deployed(root / "home", allowed_prefixes=(str(root),)) as deployment:
-        said = {"description": "Known.", "owner": "lab", "publish": True, "mat_version": 3}
+        said = {"description": "Known.", "owner": "lab", "license": "CC0-1.0", "publish": True, "mat_version": 3}
         deployment.client("d").register(good(root / "known"), "known", **said)
         yield deployment
 

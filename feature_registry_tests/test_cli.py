@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     root = tmp_path_factory.mktemp("cli")
     with deployed(root / "home", allowed_prefixes=(str(root),)) as deployment:
         CELLS.write_parquet(root / "cells.parquet")
-        said = {"description": "Cells.", "owner": "lab", "tags": ["cell"]}
+        said = {"description": "Cells.", "owner": "lab", "license": "CC0-1.0", "tags": ["cell"]}
         (root / "said.json").write_text(json.dumps(said))
         result = run(
             deployment, "register", str(root / "cells.parquet"), "--name", "cells", "--datastack", "minnie65",

@@ -63,7 +63,7 @@ assert list(store.list(Location(home / "x"))) == [] and not list(home.glob(".dra
 COMMITTING = """
 pl.DataFrame({"id": range(1_000)}).write_parquet(home / "a.parquet")
 said = {"location": home / "a.parquet", "datastack": "d", "mat_version": 3}
-registry.register(Registration(**said, name="t", description="x", owner="o", publish=True))
+registry.register(Registration(**said, name="t", description="x", owner="o", license="CC0-1.0", publish=True))
 plan = registry.plan(PlanRequest(table="d/t@3"))
 token = plan.files[0].url.split("/")[5]
 before = registry.newest_event()

@@ -64,6 +64,7 @@ def microns() -> pl.LazyFrame:
         **{name: node(name) for name in SCHEMA.names() if "_pt_supervoxel" in name or "_pt_root" in name},
     },
     sort_by=["post_pt_root_id", "id"],
+    publish=True,
 )
 def synapses_pni_2() -> pl.LazyFrame:
     return microns()

@@ -80,6 +80,7 @@ class Up:
             name="spine_shapes",
             mat_version=2,
             owner="spine-lab",
+            license="MIT",
             description="Shapes of spines, made elsewhere.",
             columns={"volume": Column("Volume of the spine", unit="um^3")},
             references={"root_id": "cell_info.pt_root_id"},

@@ -9,7 +9,17 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from feature_registry import __version__
-from feature_registry.api import access, citations, differences, links, problems, publishing, registering, tables
+from feature_registry.api import (
+    access,
+    checks,
+    citations,
+    differences,
+    links,
+    problems,
+    publishing,
+    registering,
+    tables,
+)
 from feature_registry.registry import Registry
 
 
@@ -27,6 +37,7 @@ def create_app(registry: Registry) -> FastAPI:
     app.include_router(registering.router)
     app.include_router(tables.router)
     app.include_router(publishing.router)
+    app.include_router(checks.router)
     app.include_router(differences.router)
     app.include_router(citations.router)
     return app

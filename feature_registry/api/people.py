@@ -12,7 +12,7 @@ from feature_registry.registry import Registry
 
 def _registry(request: Request) -> Registry:
     registry: Registry = request.app.state.registry
-    person = Person(name=registry.settings.person)
+    person = Person(name=registry.settings.person, groups=registry.settings.person_teams)
     return registry.acting(person, registry.settings.prefixes)
 
 

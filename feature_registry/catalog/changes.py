@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from feature_registry.catalog import graph
 from feature_registry.catalog.documents import index
 from feature_registry.catalog.schema import (
     datastacks,
@@ -82,7 +83,8 @@ class Changes:
         self.touched.add(key)
         self._thinned.add(key)
         if self._added.pop(version_id, None) is None:
-            for column in (lineage.c.version_id, manifests.c.version_id, versions.c.id):
+            graph.forget(self.connection, version_id)
+            for column in (manifests.c.version_id, versions.c.id):
                 self.connection.execute(sa.delete(column.table).where(column == version_id))
         self._parents.pop(version_id, None)
 
@@ -157,7 +159,11 @@ def _said(body: Row) -> Iterator[tuple[str, str]]:
     columns = body.get("columns", {}).values()
     yield from (("tag", tag) for tag in body.get("tags", ()))
     yield from (("reference", target.rsplit(".", 1)[0]) for target in body.get("references", {}).values())
+    sources = (source for column in columns for source in column.get("derived_from", ()))
+    yield from (("source", each if "/" in each else f"{body['datastack']}/{each}") for each in sources)
     yield from (("key", column) for column in body.get("key", ()))
+    if days := body.get("retention", {}).get("days"):
+        yield "retention", str(days)
     yield from (("unit", column["unit"]) for column in columns if column.get("unit") is not None)
     yield from (("kind", column.get("kind", {}).get("kind", "plain")) for column in columns)
     yield from (("hash", buckets["column"]) for buckets in body.get("hash_buckets", ()))

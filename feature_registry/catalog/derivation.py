@@ -7,7 +7,8 @@ from datetime import datetime
 
 from feature_registry.catalog import entries
 from feature_registry.catalog.changes import Changes, found_by
-from feature_registry.model import Event, TableRef
+from feature_registry.catalog.graph import edges_of
+from feature_registry.model import Event
 
 
 def derive(changes: Changes, recorded: Iterable[Event]) -> None:
@@ -34,6 +35,11 @@ def _described(changes: Changes, event: Event) -> None:
     changes.describe(key, (changes.body(key) or {"datastack": key[0], "name": key[1]}) | event.details)
 
 
+def _transferred(changes: Changes, event: Event) -> None:
+    key = _table(event)
+    changes.describe(key, (changes.body(key) or {}) | {"owner": event.details["to"]})
+
+
 def _registered(changes: Changes, event: Event) -> None:
     body = event.details["version"]
     inspection, producer = body["inspection"], body["producer"]
@@ -57,13 +63,9 @@ def _registered(changes: Changes, event: Event) -> None:
         "checks": event.details["checks"],
         "body": body,
     }
-    parents = (
-        {"version_id": event.version_id, "parent": parent, "parent_table": _table_of(parent)}
-        for parent in dict.fromkeys(body["derived_from"])
-    )
     seen = [("column", name) for name in event.details["columns"]]
     seen += found_by(body)
-    changes.add(_table(event), row, parents, seen)
+    changes.add(_table(event), row, edges_of(body), seen)
 
 
 def _checked(changes: Changes, event: Event) -> None:
@@ -73,12 +75,15 @@ def _checked(changes: Changes, event: Event) -> None:
     changes.change(_version(event), checks=list(merged.values()))
 
 
-def _status(status: str) -> Callable[[Changes, Event], None]:
-    def change(changes: Changes, event: Event) -> None:
-        changes.change(_version(event), status=status)
-        changes.touched.add(_table(event))
+def _published(changes: Changes, event: Event) -> None:
+    changes.change(_version(event), status="published")
+    changes.touched.add(_table(event))
 
-    return change
+
+def _deprecated(changes: Changes, event: Event) -> None:
+    body = changes.version(_version(event), "body")
+    changes.change(_version(event), status="deprecated", body=body | {"deprecation": event.details})
+    changes.touched.add(_table(event))
 
 
 def _unregistered(changes: Changes, event: Event) -> None:
@@ -108,11 +113,6 @@ def _version(event: Event) -> str:
     return event.version_id
 
 
-def _table_of(parent: str) -> str:
-    ref = TableRef.parse(parent)
-    return f"{ref.datastack}/{ref.name}"
-
-
 def _instant(value: str | None) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value)
 
@@ -121,10 +121,11 @@ _KINDS: dict[str, Callable[[Changes, Event], None]] = {
     "datastack": _datastack,
     "materialized": _materialized,
     "described": _described,
+    "transferred": _transferred,
     "registered": _registered,
     "checked": _checked,
-    "published": _status("published"),
-    "deprecated": _status("deprecated"),
+    "published": _published,
+    "deprecated": _deprecated,
     "unregistered": _unregistered,
     "relocated": _relocated,
 }

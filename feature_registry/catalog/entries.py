@@ -15,7 +15,6 @@ from feature_registry.catalog.schema import (
     datastacks,
     events,
     feature_tables,
-    lineage,
     manifests,
     mat_versions,
     schemas,
@@ -164,6 +163,12 @@ def made_by(connection: sa.Connection, ref: TableRef, run_id: str) -> Entry | No
     return _first(connection, _BY_RUN, **_said(ref), run_id=run_id)
 
 
+def of_run(connection: sa.Connection, run_id: str) -> tuple[Entry, ...]:
+    """All versions that a run made, whatever their status."""
+    statement = sa.select(*SELECTED).select_from(JOINED).where(versions.c.run_id == run_id)
+    return tuple(map(entry_of, connection.execute(statement.order_by(versions.c.id))))
+
+
 def identity(snapshot: str | None, fingerprint: str) -> str:
     """What tells one state of a location from another. The fingerprint, too: a table may be written anew in place, and
     its log then begins again at the same snapshot.
@@ -188,7 +193,8 @@ def places(connection: sa.Connection) -> dict[str, str]:
     """The location of each version by its id; also of those that were published before they were unregistered."""
     found = {row.id: row.location for row in connection.execute(sa.select(versions.c.id, versions.c.location))}
     published = sa.select(events.c.version_id).where(events.c.kind == "published")
-    gone = sa.select(events.c.version_id).where(UNREGISTERED, events.c.version_id.in_(published))
+    promised = events.c.details["expired"].as_string().is_(None)  # what was kept to its end is promised no longer
+    gone = sa.select(events.c.version_id).where(UNREGISTERED, promised, events.c.version_id.in_(published))
     first = sa.select(events.c.version_id, events.c.details).where(
         events.c.kind.in_(("registered", "relocated")), events.c.version_id.in_(gone)
     )
@@ -235,12 +241,6 @@ def is_bare(connection: sa.Connection, ref: TableRef) -> bool:
     """Whether the table is known, and has no version."""
     none = ~sa.exists().where(versions.c.table_id == feature_tables.c.id)
     return connection.execute(sa.select(feature_tables.c.id).where(named(ref), none)).first() is not None
-
-
-def children(connection: sa.Connection, parent_table: str) -> list[tuple[str, str]]:
-    """(version id, exact parent reference) of all that was derived from a table."""
-    chosen = sa.select(lineage.c.version_id, lineage.c.parent).where(lineage.c.parent_table == parent_table)
-    return [(row.version_id, row.parent) for row in connection.execute(chosen)]
 
 
 def has_datastack(connection: sa.Connection, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from feature_registry.catalog import texts
 from feature_registry.catalog.changes import Changes
 from feature_registry.catalog.database import lock_numbers
 from feature_registry.catalog.derivation import derive
-from feature_registry.catalog.schema import events
+from feature_registry.catalog.schema import events, versions
 from feature_registry.model import Event, FeatureTable, TableVersion
 
 Row = dict[str, Any]
@@ -88,13 +88,41 @@ def history(connection: sa.Connection, datastack: str, name: str, as_of: datetim
     return _read(connection, chosen)
 
 
-def following(connection: sa.Connection, number: int, limit: int) -> tuple[Event, ...]:
+def following(
+    connection: sa.Connection, number: int, limit: int, datastack: str | None = None, kind: str | None = None
+) -> tuple[Event, ...]:
     """The events after a number, in the order of their commits."""
-    return _read(connection, sa.select(events).where(events.c.number > number).limit(limit))
+    chosen = sa.select(events).where(events.c.number > number).limit(limit)
+    chosen = chosen if datastack is None else chosen.where(events.c.datastack == datastack)
+    return _read(connection, chosen if kind is None else chosen.where(events.c.kind == kind))
+
+
+def of_drafts(connection: sa.Connection, some: Iterable[Event], person: str) -> set[str]:
+    """The ids of versions in the events that are other people's drafts, or were until they were unregistered."""
+    ids = {event.version_id: (event.datastack, event.name) for event in some if event.version_id is not None}
+    held = sa.select(versions.c.id, versions.c.status, versions.c.created_by).where(versions.c.id.in_(ids))
+    found = {row.id: row.status != "draft" or row.created_by == person for row in connection.execute(held)}
+    gone = [version_id for version_id in ids if version_id not in found]
+    if gone:
+        of_tables = sa.tuple_(events.c.datastack, events.c.name).in_({ids[version_id] for version_id in gone})
+        told = sa.or_(events.c.kind == "published", sa.and_(events.c.kind == "registered", events.c.by == person))
+        found |= dict.fromkeys(gone, False)
+        seen = sa.select(events.c.version_id).where(of_tables, events.c.version_id.in_(gone), told)
+        found |= dict.fromkeys(connection.execute(seen).scalars(), True)
+    return {version_id for version_id, is_seen in found.items() if not is_seen}
 
 
 def _read(connection: sa.Connection, chosen: sa.Select[Any]) -> tuple[Event, ...]:
     return tuple(Event(**row._mapping) for row in connection.execute(chosen.order_by(events.c.number)))
+
+
+def maker(connection: sa.Connection, datastack: str, name: str) -> str | None:
+    """Who registered the first of a table's versions; None before that."""
+    first = sa.select(events.c.details).where(
+        events.c.datastack == datastack, events.c.name == name, events.c.kind == "registered"
+    )
+    details = connection.execute(first.order_by(events.c.number).limit(1)).scalar()
+    return None if details is None else details["version"]["created_by"]
 
 
 def names(
@@ -123,7 +151,7 @@ def said_at(connection: sa.Connection, datastack: str, name: str) -> datetime:
     which for a restored one is long before its event.
     """
     seen = history(connection, datastack, name)
-    last = max(at for at, event in enumerate(seen) if event.kind == "described")
+    last = max(at for at, event in enumerate(seen) if event.kind in ("described", "transferred"))
     later = [event for event in seen[last:] if event.kind == "registered"]
     made = [datetime.fromisoformat(event.details["version"]["created_at"]) for event in later]
     with_it = later and later[0].number == seen[last].number + 1

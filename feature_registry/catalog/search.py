@@ -10,9 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from feature_registry.catalog import entries, texts
+from feature_registry.catalog import entries, graph, texts
 from feature_registry.catalog.documents import matches
-from feature_registry.catalog.schema import datastacks, facets, feature_tables, lineage, versions
+from feature_registry.catalog.latest import Expired, expired
+from feature_registry.catalog.schema import datastacks, facets, feature_tables, versions
 from feature_registry.errors import Invalid
 from feature_registry.location import Location
 from feature_registry.model import Found, Search
@@ -30,8 +31,10 @@ _MY_DRAFT = sa.and_(
 _NOBODY_SEES_ANOTHER = ~sa.exists().where(_BESIDE, _OTHER.c.current)
 
 
-def search(connection: sa.Connection, wanted: Search, person: str) -> Found:
-    """A page of what the person may see: the current revision of each table, and own drafts."""
+def search(connection: sa.Connection, wanted: Search, person: str, now: datetime | None = None) -> Found:
+    """A page of what the person may see: the current revision of each table, and own drafts; nothing whose retention
+    was over at the instant `now`.
+    """
     texts.check(dict(wanted))
     table_id: sa.ColumnElement[int] = feature_tables.c.id
     if connection.dialect.name == "sqlite" and wanted.mat_version not in (None, "latest"):
@@ -47,7 +50,7 @@ def search(connection: sa.Connection, wanted: Search, person: str) -> Found:
     elif wanted.text.strip():
         return Found(entries=())
     chosen = sa.select(versions.c.id, *(key.label(f"key{at}") for at, key in enumerate(keys))).select_from(joined)
-    chosen = chosen.where(_visible(wanted), *_filters(wanted))
+    chosen = chosen.where(_visible(wanted, expired(connection, now) if now else Expired({})), *_filters(wanted))
     if wanted.after is not None:
         chosen = chosen.where(sa.tuple_(*keys) > sa.tuple_(*_position(wanted.after, keys)))
     # The page first, then what it shows: most of an entry's bytes would be read to be thrown away.
@@ -58,13 +61,18 @@ def search(connection: sa.Connection, wanted: Search, person: str) -> Found:
     return Found(entries=found, next=_token(last) if last else None)
 
 
-def _visible(wanted: Search) -> sa.ColumnElement[bool]:
+def _visible(wanted: Search, hidden: Expired) -> sa.ColumnElement[bool]:
+    """What may be seen of what was wanted."""
+    return _wanted(wanted, hidden.face()) & ~hidden.holds() if hidden.before else _wanted(wanted, hidden.face())
+
+
+def _wanted(wanted: Search, face: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
     """The current revision; where there is none, or drafts are asked for, the person's newest draft."""
     if wanted.mat_version == "latest":
-        return sa.and_(versions.c.id == feature_tables.c.face_id, versions.c.mat_version.is_not(None))
+        return sa.and_(versions.c.id == face, versions.c.mat_version.is_not(None))
     if wanted.mat_version is None:
         alone: sa.ColumnElement[bool] = sa.true() if wanted.status == "draft" else feature_tables.c.face_id.is_(None)
-        return sa.or_(versions.c.id == feature_tables.c.face_id, sa.and_(_MY_DRAFT, alone))
+        return sa.or_(versions.c.id == face, sa.and_(_MY_DRAFT, alone))
     number = None if wanted.mat_version == "unversioned" else wanted.mat_version
     alone = sa.true() if wanted.status == "draft" else _NOBODY_SEES_ANOTHER
     at = versions.c.mat_version.is_not_distinct_from(number)
@@ -106,10 +114,6 @@ def _said(field: str) -> Any:
     return feature_tables.c.body[field]
 
 
-def _of_parent(parent: str) -> sa.ColumnElement[bool]:
-    return versions.c.id.in_(sa.select(lineage.c.version_id).where(lineage.c.parent_table == parent))
-
-
 def _showing(at: datetime) -> sa.ColumnElement[bool]:
     """An instant is its own end; a range is half open."""
     ends = sa.or_(versions.c.ends_at > at, versions.c.ends_at == versions.c.starts_at)
@@ -141,7 +145,7 @@ _CONDITIONS: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
     "retention_days": lambda days: feature_tables.c.body["retention"]["days"].as_integer() <= days,
     "created_by": lambda person: versions.c.created_by == person,
     "references": lambda table: _facet("reference", table),
-    "derived_from": _of_parent,
+    "derived_from": graph.derived_from,
     "mutability": lambda mutability: feature_tables.c.mutability == mutability,
     "durability": lambda durability: feature_tables.c.durability == durability,
     "at": _showing,

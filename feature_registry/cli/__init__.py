@@ -3,8 +3,29 @@
 Exit codes: 0, 1 for what went wrong, 2 for a command that is typed wrong.
 """
 
-from feature_registry.cli import catalog, citing, converting, operating, publishing, reading, registering, serving
+from feature_registry.cli import (
+    catalog,
+    checking,
+    citing,
+    converting,
+    operating,
+    publishing,
+    reading,
+    registering,
+    serving,
+)
 from feature_registry.cli.commands import app
 
 # The modules add their commands to `app`.
-__all__ = ["app", "catalog", "citing", "converting", "operating", "publishing", "reading", "registering", "serving"]
+__all__ = [
+    "app",
+    "catalog",
+    "checking",
+    "citing",
+    "converting",
+    "operating",
+    "publishing",
+    "reading",
+    "registering",
+    "serving",
+]

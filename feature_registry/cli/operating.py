@@ -15,7 +15,7 @@ from feature_registry.cli.commands import app
 from feature_registry.client.text import amount, grid
 from feature_registry.errors import Invalid, needed
 from feature_registry.location import Location
-from feature_registry.model import Contents
+from feature_registry.model import Contents, Leftover
 
 if TYPE_CHECKING:
     from feature_registry.registry import Registry
@@ -101,24 +101,39 @@ def _tell(rows: dict[str, int], where: str) -> None:
 @app.command()
 def gc(
     context: typer.Context,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete what is listed; without it, it is only listed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list, whatever else is said.")] = False,
     hours: Annotated[float, typer.Option(min=0, help="Keep what is younger: a run may be writing it.")] = 24,
     as_json: AsJson = False,
 ) -> None:
-    """Delete what dead runs and abandoned drafts left below the managed root; registered tables are never touched."""
+    """List what no entry needs below the managed root: what dead runs and abandoned drafts left, and what its retention
+    ended. With --yes, delete that. What is registered, or has changed since it was listed, is never touched.
+    """
     registry = catalog(context)
-    found = (registry.leftovers if dry_run else registry.collect)(timedelta(hours=hours))
+    listed = registry.leftovers(timedelta(hours=hours))
     if as_json:
-        printed(list(found))
-        return
+        printed(list(listed))
+    else:
+        typer.echo(_leftovers(listed))
+    found = registry.collect(listed) if yes and not dry_run else listed
+    files, size = sum(each.files for each in found), amount(sum(each.bytes for each in found))
+    done = "deleted" if yes and not dry_run else "would be deleted"
+    typer.echo(f"{len(found)} {done}: {files:,} files, {size}", err=True)
+
+
+def _leftovers(listed: tuple[Leftover, ...]) -> str:
     now = datetime.now(UTC)
-    ages = [f"{(now - each.modified) / timedelta(hours=1):.0f} h" for each in found]
     lines = [
-        (str(each.location), amount(each.bytes), age, " ".join(each.drafts))
-        for each, age in zip(found, ages, strict=True)
+        (
+            str(each.location),
+            f"{each.files:,}",
+            amount(each.bytes),
+            f"{(now - each.modified) / timedelta(hours=1):.0f} h",
+            " ".join([*each.drafts, *(f"{ref} (expired)" for ref in each.expired)]),
+        )
+        for each in listed
     ]
-    typer.echo(grid(("leftover", "bytes", "age", "drafts"), lines) if lines else "no leftovers")
-    typer.echo(f"{len(found)} {'would be deleted' if dry_run else 'deleted'}", err=True)
+    return grid(("leftover", "files", "bytes", "age", "tables"), lines) if lines else "no leftovers"
 
 
 @app.command()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from feature_registry.cli import conditions
-from feature_registry.cli.catalog import AsJson, printed
+from feature_registry.cli.catalog import AsJson, Nearest, printed
 from feature_registry.cli.commands import app, opened, quiet
 from feature_registry.client.failures import explained
 from feature_registry.client.text import amount
 from feature_registry.errors import Invalid
-from feature_registry.model import Mode
+from feature_registry.model import Mode, Plan
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,13 +45,14 @@ def plan(  # noqa: PLR0917 - Typer's arguments have places
     columns: Columns = None,
     mode: Annotated[str | None, typer.Option(help="links, urls, or, embedded only, direct.")] = None,
     layout: LayoutName = None,
+    nearest: Nearest = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the cost: no grant, no links.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """What a read would cost, and with --json the links for it, which are secrets."""
     if mode not in (None, "links", "urls", "direct"):
         raise typer.BadParameter(f"{mode!r} is no mode; links, urls or direct")
-    table, asked = opened(context).table(ref), cast("Mode | None", mode)
+    table, asked = opened(context).table(ref, nearest), cast("Mode | None", mode)
     given = conditions.parsed(where or ()), _names(columns)
     made = table.plan(*given, mode=asked, dry_run=dry_run, layout=layout)
     if as_json:
@@ -60,7 +61,11 @@ def plan(  # noqa: PLR0917 - Typer's arguments have places
     typer.echo(str(made))
     if made.grant is not None:
         typer.echo(f"grant {made.grant.id} until {made.grant.expires_at.isoformat(timespec='seconds')}")
-    for warning in made.warnings:
+    _warn(made)
+
+
+def _warn(plan: Plan) -> None:
+    for warning in plan.warnings:
         typer.echo(f"warning: {warning}", err=True)
 
 
@@ -71,13 +76,16 @@ def read(  # noqa: PLR0917 - Typer's arguments have places
     where: Conditions = None,
     columns: Columns = None,
     layout: LayoutName = None,
+    nearest: Nearest = False,
     limit: Annotated[int | None, typer.Option(min=0, help=f"At most so many rows; on a terminal {SHOWN}.")] = None,
     output: Annotated[Path | None, typer.Option(help="A .parquet, .csv or .arrow file; unset: a preview.")] = None,
 ) -> None:
     """Read rows, to the terminal or into a file."""
     if output is not None and output.suffix.lower() not in SINKS:
         raise Invalid("has an ending of no format", field="output", value=str(output), expected=list(SINKS))
-    plan = opened(context).table(ref).plan(conditions.parsed(where or ()), _names(columns), layout=layout)
+    table = opened(context).table(ref, nearest)
+    plan = table.plan(conditions.parsed(where or ()), _names(columns), layout=layout)
+    _warn(plan)
     with explained([plan]):
         if output is None:
             _preview(plan.scan(), SHOWN if limit is None else limit)
@@ -109,7 +117,11 @@ def download(
     ref: Ref,
     folder: Annotated[Path, typer.Argument(help="Where to; a download that was stopped goes on.")],
     where: Conditions = None,
+    nearest: Nearest = False,
 ) -> None:
     """Whole files of a table, as they are stored. Those that cannot hold rows of --where are left out."""
-    files = opened(context).table(ref).download(folder, conditions.parsed(where or ()), progress=not quiet())
+    table = opened(context).table(ref, nearest)
+    for warning in table.entry.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    files = table.download(folder, conditions.parsed(where or ()), progress=not quiet())
     typer.echo(f"{len(files):,} files, {amount(sum(file.stat().st_size for file in files))} in {folder}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
@@ -204,6 +204,16 @@ class FeatureRegistry:
     def transfer(self, table: str, team: str | None = None, person: str | None = None) -> Entry:
         """Gives a table to another owner, which its history tells."""
         return self.service.transfer(self.ref(table), team, person)
+
+    def check(self, table: str) -> Entry:
+        """Looks again at what is registered: whether it is there, and as it was. The answer's warnings say what is not,
+        and so will every description of it from now on.
+        """
+        return self.service.check(self.ref(table))
+
+    def check_all(self, datastack: str | None = UNSAID, limit: int | None = None) -> Iterator[Entry]:
+        """Checks every version that is no draft, the longest unchecked first; `datastack=None`: of all datastacks."""
+        return self.service.check_all(self.datastack if datastack is UNSAID else datastack, limit)
 
     def history(self, table: str) -> tuple[Event, ...]:
         return self.service.history(self.ref(table), self.as_of)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -45,6 +45,7 @@ FIRST_PAUSE = 0.1  # seconds, doubled each time
 LONGEST_PAUSE = 1.0
 TIMEOUT = httpx.Timeout(60, connect=10)  # seconds; a registration inspects the table before it answers
 REGISTRATION_TIMEOUT = httpx.Timeout(3600, connect=10)
+CHECKED_AT_ONCE = 10  # table versions whose files are looked at before an answer comes
 _KIND_OF_STATUS = {
     400: errors.Invalid,
     401: errors.Denied,
@@ -123,6 +124,22 @@ class HttpService:
 
     def unregister_run(self, run_id: str) -> tuple[Entry, ...]:
         return self._read(tuple[Entry, ...], self._ask("DELETE", f"/v1/runs/{quote(run_id, safe='')}"))
+
+    def check(self, table: str) -> Entry:
+        return self._read(Entry, self._ask("POST", _path("checks", table), repeat=True, timeout=REGISTRATION_TIMEOUT))
+
+    def check_all(self, datastack: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+        """Some at a time, until the one comes again that came first."""
+        seen: set[str] = set()
+        while limit is None or len(seen) < limit:
+            asked = CHECKED_AT_ONCE if limit is None else min(CHECKED_AT_ONCE, limit - len(seen))
+            query = {"limit": asked} | ({} if datastack is None else {"datastack": datastack})
+            answer = self._ask("POST", "/v1/checks", query=query, timeout=REGISTRATION_TIMEOUT)
+            page = [each for each in self._read(tuple[Entry, ...], answer) if each.version.id not in seen]
+            yield from page
+            seen |= {each.version.id for each in page}
+            if len(page) < asked:
+                return
 
     def plan(self, request: PlanRequest) -> Plan:
         # Named by us, so that a plan whose answer was lost is asked for again, and reserves its bytes once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -57,6 +58,13 @@ class ReadPlan(Plan):
     __repr__ = __str__
 
 
+def told(plan: ReadPlan) -> ReadPlan:
+    """The plan, whose warnings its reader gets as Python's."""
+    for warning in plan.warnings:
+        warnings.warn(warning, stacklevel=3)
+    return plan
+
+
 class Table:
     """One table version, pinned to its revision when first used: to the one of the instant `as_of`, if there is one.
 
@@ -64,15 +72,23 @@ class Table:
     hold, or a Polars expression. A null matches no condition.
     """
 
-    def __init__(self, service: Service, ref: str, mode: Mode | None = None, as_of: datetime | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        ref: str,
+        mode: Mode | None = None,
+        as_of: datetime | None = None,
+        nearest: bool = False,
+    ) -> None:
         self._service = service
         self._asked = ref
         self._mode = mode
         self._as_of = as_of
+        self._nearest = nearest
 
     @cached_property
     def entry(self) -> Entry:
-        return self._service.describe(self._asked, self._as_of)
+        return self._service.describe(self._asked, self._as_of, self._nearest)
 
     @property
     def ref(self) -> str:
@@ -137,14 +153,16 @@ class Table:
             "dry_run": dry_run,
             "layout": layout,
         }
-        return ReadPlan.of(self._service.plan(PlanRequest.checked(request)), wanted)
+        plan = self._service.plan(PlanRequest.checked(request))
+        said = dict.fromkeys((*self.entry.warnings, *plan.warnings))  # the plan knows the exact reference only
+        return ReadPlan.of(plan.model_copy(update={"warnings": tuple(said)}), wanted)
 
     def scan(self, where: Where = None, columns: Sequence[str] | None = None, **options: Any) -> pl.LazyFrame:
         """A LazyFrame on the links of a plan that is made now; `options` are those of `plan`."""
-        return self.plan(where, columns, **options).scan()
+        return told(self.plan(where, columns, **options)).scan()
 
     def to_polars(self, where: Where = None, columns: Sequence[str] | None = None, **options: Any) -> pl.DataFrame:
-        plan = self.plan(where, columns, **options)
+        plan = told(self.plan(where, columns, **options))
         with contextlib.suppress(Unavailable), explained([plan]):
             return plan.scan().collect()
         with explained([plan]):  # Polars' own tries end after some seconds; a server may take longer to start
@@ -180,7 +198,7 @@ class Table:
         """
         if rows < 1:
             raise Invalid("is no number of rows", field="rows", value=rows, expected="1 or more")
-        plan = self.plan(where, columns, **options)
+        plan = told(self.plan(where, columns, **options))
         return scan.batches(plan, plan.filter, rows, seed)
 
     def join(

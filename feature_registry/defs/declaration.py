@@ -20,6 +20,7 @@ from feature_registry.errors import Invalid
 from feature_registry.formats import WriteOptions
 from feature_registry.model import CheckResult, FeatureTable, Layout, Metadata, TableVersion
 from feature_registry.policy import missing_to_publish
+from feature_registry.settings import current
 
 if TYPE_CHECKING:
     from dagster import AssetKey
@@ -50,7 +51,7 @@ class Declaration:
     blocking: frozenset[str] = frozenset({"schema", "key"})
     checks: Mapping[str, Check] = field(default_factory=dict)
     code_version: str | None = None
-    publish: bool = True
+    publish: bool = False
 
     @property
     def datastack(self) -> str:
@@ -109,7 +110,7 @@ def declare(
     blocking: Sequence[str] = ("schema", "key"),
     checks: Mapping[str, Check] | None = None,
     code_version: str | None = None,
-    publish: bool = True,
+    publish: bool = False,
     **metadata: Any,
 ) -> Declaration:
     """Raises `Invalid` that names the field at fault and what would be right.
@@ -127,7 +128,8 @@ def declare(
     blocking: checks that keep a table version a draft if they fail: schema, key, references, references_COLUMN
     checks: further ones, which block: name -> function of table version, registry and what the function returned
     code_version: None: a hash of the function
-    publish: whether it is published when no blocking check failed
+    publish: whether it is published by itself when no blocking check failed; otherwise it is a draft until somebody
+        looked at it
     """
     unknown = sorted(metadata.keys() - Metadata.model_fields.keys())
     if unknown:
@@ -155,10 +157,11 @@ def declare(
     arranged = _layouts(tuple(layouts), tuple(partition_by), tuple(sort_by))
     checks = ({"layouts": same_rows} if len(arranged) > 1 else {}) | dict(checks or {})
     _check_names(checks, table)
-    if publish and missing_to_publish(table):
+    missing = missing_to_publish(table, current().policies_of(datastack).publishing_needs) if publish else []
+    if missing:
         raise Invalid(
-            f"is missing in the declaration of {name!r}, and publishing needs it",
-            field=missing_to_publish(table)[0],
+            f"missing in the declaration of {name!r}, and publishing needs it: {', '.join(missing)}",
+            field=missing[0],
             expected="a value, or publish=False",
         )
     return Declaration(

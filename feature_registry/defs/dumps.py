@@ -40,6 +40,7 @@ from feature_registry.settings import Settings
 POOL = "cave_database"
 RETRY = dg.RetryPolicy(max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL)
 ROWS_PER_GROUP = 32_768
+NO_LICENSE = "NOASSERTION"  # SPDX for: nobody said one. CAVE says none, and a person may edit it.
 Layouts = Mapping[str, Sequence[Layout]]
 
 
@@ -140,6 +141,7 @@ class Dumped:
             datastack=self.datastack,
             name=self.table,
             **_needed(_known(registry, self.datastack, self.table), self.datastack, self.table),
+            publish=True,
             deps=[dg.AssetDep(parent, partition_mapping=dg.IdentityPartitionMapping()) for parent in parents],
             automation=wanted.condition(self.settings, dump=True),
             retry_policy=retry,
@@ -238,6 +240,7 @@ def _needed(known: FeatureTable | None, datastack: str, table: str) -> dict[str,
     return {
         "description": (known and known.description) or description,
         "owner": (known and known.owner) or "CAVE",
+        "license": (known and known.license) or NO_LICENSE,
     }
 
 

@@ -105,8 +105,19 @@ def of_spec(spec: dg.AssetSpec) -> dict[str, Any]:
         "description": spec.description,
         "owner": owner(spec.owners),
         "tags": sorted(tag for tag in spec.tags if not tag.startswith("dagster/")),
+        "license": _told(spec, "license"),
     }
     return {name: value for name, value in said.items() if value}
+
+
+def publishes(spec: dg.AssetSpec) -> bool:
+    """Whether an asset that is no `@feature_table` says that it is published by itself."""
+    return _told(spec, "publish") is True
+
+
+def _told(spec: dg.AssetSpec, name: str) -> Any:
+    value = spec.metadata.get(f"feature_registry/{name}")
+    return getattr(value, "value", value)
 
 
 def data_version(entry: Entry) -> str:

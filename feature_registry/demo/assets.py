@@ -17,7 +17,7 @@ BOUTON_AT_NO_CLEFT = 0.03  # um^3
 BOUTON_PER_CLEFT = 60.0  # um^3 of bouton for each um^3 of cleft
 THOMSEN = 1.6075  # the exponent in Thomsen's formula for the surface of an ellipsoid, good to 1.1 %
 
-_COMPUTED: dict[str, Any] = {"datastack": DATASTACK, "license": "CC-BY-4.0", "citation": CITATION}
+_COMPUTED: dict[str, Any] = {"datastack": DATASTACK, "license": "CC-BY-4.0", "citation": CITATION, "publish": True}
 
 
 @feature_table(

@@ -61,6 +61,7 @@ from feature_registry.model.versions import Changes as Changes
 from feature_registry.model.versions import CheckResult as CheckResult
 from feature_registry.model.versions import Contents as Contents
 from feature_registry.model.versions import Dependents as Dependents
+from feature_registry.model.versions import Deprecation as Deprecation
 from feature_registry.model.versions import Entry as Entry
 from feature_registry.model.versions import Event as Event
 from feature_registry.model.versions import Existence as Existence

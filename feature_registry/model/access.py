@@ -124,7 +124,8 @@ Mode = Literal["links", "urls", "direct"]
 class PlanRequest(Noun):
     """Which rows and columns of which table version are wanted."""
 
-    table: str = Field(description="datastack/name@mat_version")
+    table: str = Field(description="datastack/name@mat_version, or a version's UUID")
+    nearest: bool = Field(False, description="whether the newest older version will do where this one is not there")
     columns: tuple[str, ...] | None = Field(None, description="None: all")
     where: Where = Field((), description="pyarrow's filters: [(column, operator, value), ...] or a list of such lists")
     mode: Mode = Field("links", description="links of the registry, direct signed URLs, or, embedded only, paths")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -95,6 +96,13 @@ class FeatureTable(Metadata):
 
     datastack: Name
     name: Name
+
+    @property
+    def etag(self) -> str:
+        """What tells this state of the metadata from another. Fields at their defaults do not count, so that one that a
+        later release adds changes no etag.
+        """
+        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:32]
 
 
 class Producer(Noun):

@@ -11,7 +11,7 @@ from feature_registry.errors import Invalid
 from feature_registry.location import Location
 from feature_registry.model.columns import StoredField
 from feature_registry.model.datastacks import Datastack, MaterializationVersion
-from feature_registry.model.noun import Instant, MatVersion, Name, Noun
+from feature_registry.model.noun import Instant, MatVersion, Name, Noun, Text
 from feature_registry.model.tables import FeatureTable, HashBuckets, Metadata, Producer, TimeRange
 
 
@@ -125,6 +125,13 @@ class CheckResult(Noun):
 
 
 Status = Literal["draft", "published", "deprecated"]
+
+
+class Deprecation(Noun):
+    """Why a table version should be read no more."""
+
+    reason: Text = ""
+    superseded_by: str | None = Field(None, description="what to read instead: a table, or a version of it")
 Existence = Literal["recorded", "unverified", "verified", "missing"]
 DRIFT = ("exists", "content", "schema_drift", "rows")  # what a look at a registered table finds, by name
 EXPIRED = "expired"  # the detail of a check that found the materialization version expired
@@ -153,6 +160,7 @@ class TableVersion(Noun):
     time_range: TimeRange | None = Field(None, description="or the range of time that they cover, UTC")
     checks: tuple[CheckResult, ...] = ()
     corrects: str | None = Field(None, description="what this revision mends in the one before")
+    deprecation: Deprecation | None = Field(None, description="None: it is not deprecated")
     created_at: Instant
     created_by: str
 

@@ -1,4 +1,5 @@
-"""Leftovers: what writes that died, or that nobody wants, left below the managed root. Nothing else is looked at.
+"""Leftovers: what writes that died, or that nobody wants, left below the managed root, and what is kept no longer.
+Nothing else is looked at.
 
 A write's folder is `{datastack}/{name}/{mat_version}/{run_id}`. One that a table version lies in, below or above is no
 leftover, and neither is one whose version was published once and then unregistered: those data were promised to stay.
@@ -11,14 +12,14 @@ import os
 import re
 from bisect import bisect_left
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from feature_registry.catalog import Connection, entries, events
 from feature_registry.errors import Conflict, NotFound
 from feature_registry.location import Location
-from feature_registry.model import Entry, Leftover, Person
-from feature_registry.registry import moving
+from feature_registry.model import Entry, Leftover, Person, TableRef
+from feature_registry.registry import dependents, finding, moving
 from feature_registry.storage import StoredObject
 
 if TYPE_CHECKING:
@@ -45,20 +46,22 @@ class Places:
 
 def leftovers(registry: Registry, older_than: timedelta) -> tuple[Leftover, ...]:
     """What nobody has written to for so long, sorted by place."""
-    root, before = registry.settings.managed_root, datetime.now(UTC) - older_than
+    root, before = registry.settings.managed_root, registry.clock() - older_than
     with registry.database.read(snapshot=True) as connection:
-        drafts = [each for each in entries.below(connection, root) if _abandoned(connection, each, before)]
+        below = entries.below(connection, root)
+        drafts = [each for each in below if _abandoned(connection, each, before)]
+        expired = [each for each in below if _is_expired(registry, connection, each)]
         registered = entries.places(connection)
-    tables: dict[str, list[str]] = {}
-    for each in drafts:
-        tables.setdefault(_true(each.version.inspection.location), []).append(str(each.ref))
-        del registered[each.version.id]
+    for each in (*drafts, *expired):
+        registered.pop(each.version.id, None)
     kept = Places(registered.values())
     unfinished = list(registry.store(root).unfinished(root))
     folders = _folders(root, (*registry.store(root).list(root), *unfinished))
     found = {place: each for place, each in folders.items() if each.modified < before and not kept.touch(place)}
+    tables = {"drafts": _by_place(drafts), "expired": _by_place(expired)}
     found = {
-        place: each.model_copy(update={"drafts": tuple(tables.get(_true(place), ()))}) for place, each in found.items()
+        place: each.model_copy(update={kind: tuple(refs.get(_true(place), ())) for kind, refs in tables.items()})
+        for place, each in found.items()
     }
     for file in unfinished:
         if file.modified < before and _folder(root, file.location) not in found:
@@ -66,27 +69,65 @@ def leftovers(registry: Registry, older_than: timedelta) -> tuple[Leftover, ...]
     return tuple(found[place] for place in sorted(found))
 
 
-def collect(registry: Registry, older_than: timedelta) -> tuple[Leftover, ...]:
-    """Deletes the leftovers, and answers those that it did delete. The catalog is asked again before each."""
-    before, deleted = datetime.now(UTC) - older_than, []
-    operator = registry.acting(Person(name=registry.person.name, admin=True))
-    known, kept = -1, Places(())
-    for leftover in leftovers(registry, older_than):
-        with contextlib.suppress(Conflict, NotFound):  # others derive from it, or it is gone: then it is asked below
-            for draft in leftover.drafts:
-                moving.unregister(operator, draft, force=False)
+def collect(registry: Registry, listed: Iterable[Leftover]) -> tuple[Leftover, ...]:
+    """Deletes what was listed and still is as it was listed, and answers that. The catalog is asked again before each,
+    and the storage, too: a path of which anything was not listed stays whole.
+    """
+    known, kept, deleted = -1, Places(()), []
+    standing = set(leftovers(registry, timedelta(0)))
+    for leftover in listed:
+        if leftover not in standing:
+            continue
+        _unregister(registry, leftover)
         with registry.database.read(snapshot=True) as connection:
             if known != events.newest(connection):
                 known, kept = events.newest(connection), Places(entries.places(connection).values())
         store = registry.store(leftover.location)
         files = [*store.list(leftover.location), *store.unfinished(leftover.location)]
+        seen = (len(files), sum(file.size for file in files), max((file.modified for file in files), default=None))
         stays = not leftover.unfinished and kept.touch(leftover.location)
-        if stays or any(file.modified >= before for file in files):
+        if stays or seen != (leftover.files, leftover.bytes, leftover.modified):
             continue
         for file in files:
             store.delete(file.location)
+        if not leftover.unfinished:
+            store.prune(leftover.location)
         deleted.append(leftover)
     return tuple(deleted)
+
+
+def _unregister(registry: Registry, leftover: Leftover) -> None:
+    """The drafts and the expired versions of a place; one that is needed by then stays, and keeps the place."""
+    operator = registry.acting(Person(name=registry.person.name, admin=True))
+    with contextlib.suppress(Conflict, NotFound):  # others derive from it, or it is gone
+        for draft in leftover.drafts:
+            moving.unregister(operator, draft, force=False)
+    for ref in leftover.expired:
+        with registry.database.write() as connection:
+            revisions = entries.revisions(connection, TableRef.parse(ref))
+            for entry in (each for each in revisions if str(each.ref) == ref):
+                if _is_expired(registry, connection, entry):
+                    moving.expire(operator, connection, entry)
+    registry.access.forget()
+
+
+def _by_place(found: Iterable[Entry]) -> dict[str, list[str]]:
+    tables: dict[str, list[str]] = {}
+    for each in found:
+        tables.setdefault(_true(each.version.inspection.location), []).append(str(each.ref))
+    return tables
+
+
+def _is_expired(registry: Registry, connection: Connection, entry: Entry) -> bool:
+    """Whether its retention is over, and no published version that is kept was derived from it, be it in steps."""
+    now = registry.clock()
+    if not finding.is_expired(entry, now):
+        return False
+    needed = (entries.find(connection, TableRef.parse(ref), "") for ref in dependents.derived(connection, entry.ref))
+    return not any(
+        each is not None and each.version.status == "published" and not finding.is_expired(each, now)
+        for each in needed
+    )
 
 
 def _abandoned(connection: Connection, entry: Entry, before: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from feature_registry.errors import Conflict, Invalid, NotFound, RegistryError
 from feature_registry.formats import Inspected
 from feature_registry.location import Location
 from feature_registry.model import Entry, TableRef
-from feature_registry.registry import manifests
+from feature_registry.registry import dependents, manifests, owners
 from feature_registry.registry import registration as registering
 
 if TYPE_CHECKING:
@@ -22,22 +23,52 @@ if TYPE_CHECKING:
 
 
 def unregister(registry: Registry, table: str, force: bool) -> Entry:
-    ref = TableRef.parse(table)
+    ref = registry.reference(table)
     if ref.mat_version == "latest":
         expected = f"{ref.datastack}/{ref.name}@mat_version, or @unversioned"
         raise Invalid("does not say which version", field="table", value=table, expected=expected)
     with registry.database.write() as connection:
         entry = _only(registry, connection, ref)
-        policy.check_owned(registry.person, entry.version)
-        derived = registry.children(connection, entry.ref)
-        if derived and not force:
-            expected = f"force, or none of {list(derived)}"
-            raise Conflict("is what others were derived from", field="table", value=str(entry.ref), expected=expected)
-        details = {"mat_version": entry.version.mat_version, "revision": entry.version.revision, "derived": derived}
-        about = events.about(entry.version, registry.person.name)
-        events.record(connection, "unregistered", **about, details=details)
+        owners.check(registry, connection, entry.table, draft=entry.version)
+        _forget(registry, connection, entry, force)
     registry.access.forget()
     return entry
+
+
+def unregister_run(registry: Registry, run_id: str) -> tuple[Entry, ...]:
+    """All that a run made goes together, so that what it derived from its own does not keep it."""
+    with registry.database.write() as connection:
+        made = entries.of_run(connection, run_id)
+        if not any(policy.is_seen(registry.person, each.version) for each in made):
+            raise NotFound("made no table version here", field="run_id", value=run_id)
+        for entry in made:
+            owners.check(registry, connection, entry.table, draft=entry.version)
+            _forget(registry, connection, entry, force=False, inside={str(each.ref) for each in made})
+    registry.access.forget()
+    return made
+
+
+def expire(registry: Registry, connection: Connection, entry: Entry) -> None:
+    """What its retention ended, its data are about to be deleted: the record says so."""
+    _forget(registry, connection, entry, force=True, expired=True)
+
+
+def _forget(  # noqa: PLR0917
+    registry: Registry,
+    connection: Connection,
+    entry: Entry,
+    force: bool,
+    inside: Collection[str] = (),
+    expired: bool = False,
+) -> None:
+    derived = [each for each in dependents.derived(connection, entry.ref, depth=1) if each not in inside]
+    if derived and not force:
+        expected = f"force, or none of {derived}"
+        raise Conflict("is what others were derived from", field="table", value=str(entry.ref), expected=expected)
+    version = entry.version
+    details = {"mat_version": version.mat_version, "revision": version.revision, "derived": derived}
+    details |= {"expired": True} if expired else {}
+    events.record(connection, "unregistered", **events.about(version, registry.person.name), details=details)
 
 
 def _only(registry: Registry, connection: Connection, ref: TableRef) -> Entry:

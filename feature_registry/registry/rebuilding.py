@@ -13,6 +13,7 @@ from feature_registry.model import (
     CheckResult,
     Contents,
     Datastack,
+    Deprecation,
     Entry,
     FeatureTable,
     Inspection,
@@ -20,7 +21,7 @@ from feature_registry.model import (
     TableRef,
     TableVersion,
 )
-from feature_registry.registry import layouts, manifests
+from feature_registry.registry import layouts, manifests, publishing
 from feature_registry.registry import registration as registering
 
 if TYPE_CHECKING:
@@ -92,11 +93,11 @@ def _take_over(
         known = _known(connection, version)
         if known is not None and entries.manifest(connection, known.version.id) is not None:
             return known, False
-    files, why_not = _manifests(registry, version)
+    files, why_not = look(registry, version)
     with registry.database.write() as connection:
         known = _known(connection, version)
         if known is None:
-            _restore(registry, connection, table, _with_check(version, why_not), files, ours)
+            _restore(registry, connection, table, _looked_at(version, why_not), files, ours)
         elif files:
             registering.supply_manifest(registry, connection, known.version, files)
         return registry.entry(connection, version.id if known is None else known.version.id), known is None
@@ -122,14 +123,20 @@ def _restore(  # noqa: PLR0917
     if status != "draft":
         news.append(events.new("published", **about))
     if status == "deprecated" or (status == "published" and overtaken):
-        reason = "a newer one was registered before this one came back" if status == "published" else ""
-        news.append(events.new("deprecated", **about, details={"reason": reason}))
+        overtaking = Deprecation(reason="a newer one was registered before this one came back")
+        news.append(events.new("deprecated", **about, details=version.deprecation or overtaking))
     events.record_all(connection, news)
 
 
-def _with_check(version: TableVersion, check: CheckResult | None) -> TableVersion:
-    if check is None:
+def _looked_at(version: TableVersion, why_not: CheckResult | None) -> TableVersion:
+    """Where its files were not seen here, it is only recorded, whatever another catalog knew."""
+    if why_not is None:
         return version
+    others = tuple(each for each in version.checks if each.name != "exists")
+    return _with_check(version.model_copy(update={"checks": others}), why_not)
+
+
+def _with_check(version: TableVersion, check: CheckResult) -> TableVersion:
     others = tuple(each for each in version.checks if each.name != check.name)
     return version.model_copy(update={"checks": (*others, check)})
 
@@ -151,7 +158,7 @@ def _describe(registry: Registry, connection: Connection, table: FeatureTable, v
     """Metadata is said anew where nothing newer was said here."""
     held = entries.table(connection, table.datastack, table.name)
     before = held or FeatureTable(datastack=table.datastack, name=table.name)
-    changes = registering.differing(before, {name: getattr(table, name) for name in Metadata.model_fields})
+    changes = publishing.differing(before, {name: getattr(table, name) for name in Metadata.model_fields})
     if held is None:
         changes = changes or {"description": ""}
     elif not changes or events.said_at(connection, table.datastack, table.name) >= version.created_at:
@@ -159,7 +166,7 @@ def _describe(registry: Registry, connection: Connection, table: FeatureTable, v
     events.record(connection, "described", **events.about(table, registry.person.name), details=changes)
 
 
-def _manifests(registry: Registry, version: TableVersion) -> tuple[registering.Manifests, CheckResult | None]:
+def look(registry: Registry, version: TableVersion) -> tuple[registering.Manifests, CheckResult | None]:
     """The manifests of what is in the storage, or a check that says why there are none."""
     said = version.inspection
     try:

@@ -262,7 +262,8 @@ def _said(registry: Registry, connection: Connection, candidate: Candidate, know
     news = []
     if not (known or entries.has_datastack(connection, datastack)):
         news += frame_events(by, [Datastack(name=datastack)], [])
-    before = entries.table(connection, datastack, candidate.table.name) or candidate.table
+    before = entries.table(connection, datastack, candidate.table.name)
+    before = before or FeatureTable(datastack=datastack, name=candidate.table.name)
     lineage.check_successor(connection, before, candidate.changes)
     return news + publishing.saying(before, by, candidate.changes)
 
@@ -306,7 +307,7 @@ def new_version(
     if files:
         entries.keep_manifests(connection, version.id, files)
     body = version.model_dump(
-        mode="json", exclude={"status": True, "checks": True, "inspection": {"fields", "arrow_schema"}}
+        mode="json", exclude={"status": True, "checks": True, "deprecation": True, "inspection": {"fields", "arrow_schema"}}
     )
     return events.new(
         "registered",

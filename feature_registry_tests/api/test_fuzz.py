@@ -54,7 +54,7 @@ def fill(registry: Registry, tmp_path: Path) -> Callable[[], dict[str, list[str]
     """Registers the table if it is not there, and answers what a path or a body may name."""
 
     def filled() -> dict[str, list[str]]:
-        said: dict[str, Any] = {"description": "Fuzzed.", "owner": "tests", "publish": True}
+        said: dict[str, Any] = {"description": "Fuzzed.", "owner": "tests", "license": "MIT", "publish": True}
         location = str(tmp_path / "t.parquet")
         registry.register(Registration(location=location, datastack="d", name="t", mat_version=3, **said))
         plan = registry.plan(PlanRequest(table="d/t@3"))

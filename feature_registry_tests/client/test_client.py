@@ -62,7 +62,7 @@ def test_a_table_is_previewed_registered_published_edited_and_deprecated(
     assert registry.preview(path, "spines").created
     with pytest.raises(NotFound):
         _ = registry["spines"].entry
-    report = registry.register(path, "spines", key=["id"], description="Spines.", owner="lab")
+    report = registry.register(path, "spines", key=["id"], description="Spines.", owner="lab", license="MIT")
     assert (report.created, report.entry.version.status) == (True, "draft")
     assert not registry.register(path, "spines").created
     assert registry.publish("spines").version.status == "published"
@@ -79,7 +79,7 @@ def test_a_superseded_table_resolves_to_its_successor_and_lineage_is_told(
     path = tmp_path / "spines.parquet"
     pl.DataFrame({"id": [1]}).write_parquet(path)
     registry = deployment.client(tables.DATASTACK, mat_version=3)
-    said = {"description": "Spines.", "owner": "lab", "publish": True}
+    said = {"description": "Spines.", "owner": "lab", "license": "MIT", "publish": True}
     old = registry.register(path, "spines", **said)
     registry.register(path, "better_spines", derived_from=[str(old.ref)], **said)
     registry.deprecate("spines", superseded_by=f"{tables.DATASTACK}/better_spines")

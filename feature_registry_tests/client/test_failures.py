@@ -55,7 +55,7 @@ def lab(deployment: Deployment, tmp_path: Path) -> Lab:
     for part in (1, 2):
         (tmp_path / f"t/k={part}").mkdir(parents=True)
         ROWS.write_parquet(tmp_path / f"t/k={part}/a.parquet", compression="uncompressed")
-    said: dict[str, Any] = {"description": "x", "owner": "lab", "publish": True}
+    said: dict[str, Any] = {"description": "x", "owner": "lab", "license": "MIT", "publish": True}
     deployment.client("d", mat_version=3).register(tmp_path / "t", "t", **said)
     return Lab(deployment, tmp_path / "t")
 
@@ -156,7 +156,7 @@ def test_a_budget_that_ends_on_the_way(tmp_path: Path) -> None:
     allowed: dict[str, Any] = {"allowed_prefixes": (str(tmp_path),), "budget_bytes": 2 * path.stat().st_size}
     with deployed(tmp_path / "home", **allowed) as poor:
         client = poor.client("d", mat_version=3)
-        client.register(path, "t", description="x", owner="lab", publish=True)
+        client.register(path, "t", description="x", owner="lab", license="MIT", publish=True)
         plan = client["t"].plan()
         with explained([plan]):
             assert plan.scan().collect().height == len(ROWS)

@@ -20,7 +20,7 @@ from feature_registry.errors import Conflict, Invalid, NotFound
 from feature_registry.location import Location
 from feature_registry_tests.deployment import Deployment
 
-SAID = {"description": "First.", "owner": "lab", "publish": True}
+SAID = {"description": "First.", "owner": "lab", "license": "MIT", "publish": True}
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ from feature_registry import Column, feature_table
 
 
 @feature_table(
-    datastack="minnie65_public", owner="celltypes-team", key=["nucleus_id"], license="CC-BY-4.0",
+    datastack="minnie65_public", owner="celltypes-team", key=["nucleus_id"], license="CC-BY-4.0", publish=True,
     description="Shape of the nucleus of every cell.",
     columns={"nucleus_volume": Column("Volume of the nucleus", unit="um^3", type="float64")},
 )

@@ -9,7 +9,7 @@ from feature_registry.errors import Invalid
 from feature_registry.model import Column, HashBuckets, Layout, Owner
 
 OPAQUE = HashBuckets(column="id", partition_column="bucket", transform="opaque", buckets=8)
-SAID: dict[str, Any] = {"owner": "celltypes-team", "description": "Shapes."}
+SAID: dict[str, Any] = {"owner": "celltypes-team", "description": "Shapes.", "license": "MIT", "publish": True}
 
 
 def declared(**fields: Any) -> Any:

@@ -210,7 +210,7 @@ def test_without_its_checks_selected_it_is_still_checked(workshop: Workshop) -> 
 
 
 def test_publish_false_stays_a_draft(workshop: Workshop) -> None:
-    @feature_table(**SAID, publish=False)
+    @feature_table(**SAID | {"publish": False})
     def sketch() -> pl.DataFrame:
         return NUCLEI
 

@@ -19,7 +19,7 @@ from feature_registry.settings import Settings
 from feature_registry_tests.defs.workshop import DATASTACK, SAID, Workshop
 
 
-@feature_table(**SAID, key=["id"], license="CC-BY-4.0")
+@feature_table(**SAID, key=["id"])
 def nuclei() -> pl.DataFrame:
     return pl.DataFrame({"id": [864691135000000000, 864691135000000001]})
 

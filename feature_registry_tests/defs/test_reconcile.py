@@ -53,6 +53,7 @@ def outside(workshop: Workshop, name: str = "spines", mat_version: int | None = 
     pl.DataFrame({"root_id": [ROOT], "volume": [0.5]}).write_parquet(path)
     fields: dict[str, Any] = {
         "owner": "spine-lab",
+        "license": "CC0-1.0",
         "description": "Spines.",
         "columns": {"volume": Column("Volume of the spine", unit="um^3")},
         "publish": True,

@@ -33,6 +33,7 @@ def test_anyones_asset_registers_searches_scans_and_signs(workshop: Workshop, tm
             mat_version=1507,
             description="Spines.",
             owner="lab",
+            license="CC0-1.0",
             publish=True,
         )
         [entry] = feature_registry.search("spines", datastack=DATASTACK).entries

@@ -32,6 +32,7 @@ def register(workshop: Workshop, name: str, mat_version: int | None, rows: int =
             mat_version=mat_version,
             description="Made elsewhere.",
             owner="lab",  # type: ignore[arg-type]
+            license="CC0-1.0",
             publish=True,
         )
     )
@@ -71,7 +72,7 @@ def test_what_was_never_made_lists_what_exists(workshop: Workshop) -> None:
 
 
 def test_the_draft_of_somebody_elses_run_is_no_upstream(workshop: Workshop) -> None:
-    @feature_table(**SAID, publish=False)
+    @feature_table(**SAID | {"publish": False})
     def outside() -> pl.DataFrame:
         return FRAME
 

@@ -18,6 +18,7 @@ from feature_registry.registry import Registry
 
 DATASTACK = "minnie65_public"
 SAID: dict[str, Any] = {"datastack": DATASTACK, "owner": "celltypes-team", "description": "Made by a test."}
+SAID |= {"license": "CC-BY-4.0", "publish": True}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 

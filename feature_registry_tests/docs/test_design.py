@@ -76,6 +76,7 @@ def test_a_feature_table(added: Added, tmp_path: Path) -> None:
             mat_version=1507,
             description="Nuclei.",
             owner="lab",
+            license="MIT",
             publish=True,
         )
     )
@@ -109,7 +110,7 @@ class TestAStorage(StorageContract):
     ) -> None:
         (tmp_path / "mnt/share/tables").mkdir(parents=True)
         pl.DataFrame({"id": [1, 2]}).write_parquet(tmp_path / "mnt/share/tables/spines.parquet")
-        said = {"datastack": "d", "name": "spines", "mat_version": 1, "description": "Spines.", "owner": "lab"}
+        said = {"datastack": "d", "name": "spines", "mat_version": 1, "description": "Spines.", "owner": "lab", "license": "MIT"}
         deployment.registry.register(Registration(location=place.joined("spines.parquet"), publish=True, **said))
         table = deployment.client("d", mat_version=1).table("spines")
         assert table.entry.version.inspection.location == "lab://share/tables/spines.parquet"
@@ -141,7 +142,7 @@ class TestAFormat(FormatContract):
         pl.DataFrame({"id": [1, 2]}).write_parquet(tmp_path / "made/part-0.parquet", mkdir=True)
         (tmp_path / "made/_SUCCESS").touch()
         registry = Registry(Settings(home=tmp_path / "home"))
-        said = {"datastack": "d", "name": "spines", "description": "Spines.", "owner": "lab"}
+        said = {"datastack": "d", "name": "spines", "description": "Spines.", "owner": "lab", "license": "MIT"}
         report = registry.register(Registration(location=Location(tmp_path / "made"), **said))
         assert report.entry.version.inspection.format == "spark"
         assert registry.scan(report.entry.version).collect()["id"].to_list() == [1, 2]

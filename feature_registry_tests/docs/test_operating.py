@@ -21,7 +21,7 @@ ELLIPSIS = "..."  # in the page: the rest is not shown
 def folder(tmp_path: Path) -> Path:
     """What the page calls /data."""
     pl.DataFrame({"id": [11, 12], "volume": [0.11, 0.24]}).write_parquet(tmp_path / "spines.parquet")
-    (tmp_path / "spines.json").write_text('{"description": "Spines.", "owner": "me@lab.org"}')
+    (tmp_path / "spines.json").write_text('{"description": "Spines.", "owner": "me@lab.org", "license": "CC-BY-4.0"}')
     (tmp_path / "archive").mkdir()
     return tmp_path
 

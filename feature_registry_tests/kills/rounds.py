@@ -184,7 +184,7 @@ class World:
         jobs = [self.job(kind, 0, mat_version) for kind, mat_version in self.readable]
         with opened(jobs[0]) as registry:
             drafts = {id for id in self.made if registry.version(id).status == "draft"}
-            outcome.collected += sum(each.files for each in registry.collect(timedelta(0)))
+            outcome.collected += sum(each.files for each in registry.collect(registry.leftovers(timedelta(0))))
             outcome.misjudged += [f"{file} was not collected" for file in sorted(left_over(registry))]
             gone = drafts - registry_ids(registry)
         self.made = {id: number for id, number in self.made.items() if id not in gone}

@@ -139,11 +139,13 @@ def _asset(job: Job) -> dg.AssetsDefinition:
         datastack=DATASTACK,
         name=job.kind,
         owner="killers",
+        license="CC0-1.0",
         description="Made by a process that is killed.",
         key=["id"],
         format=job.kind,
         bytes_per_file=1,
         rows_per_group=ROWS // FILES,
+        publish=True,
     )
     def table() -> pl.LazyFrame:
         return frame(job.number).lazy()
@@ -160,6 +162,7 @@ def _register(job: Job, teller: Teller) -> None:
         name=OUTSIDE,
         mat_version=job.mat_version,
         owner="killers",
+        license="CC0-1.0",
         description="Not edited yet.",
     )
     version = registry.register(said).entry.version

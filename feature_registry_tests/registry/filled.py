@@ -20,7 +20,7 @@ from feature_registry.model import (
 )
 from feature_registry.registry import Registry
 
-SAID = {"description": "Synapses.", "owner": "team", "tags": ["synapse"]}
+SAID = {"description": "Synapses.", "owner": "team", "license": "MIT", "tags": ["synapse"]}
 
 
 def write(place: Path, *ids: int) -> Path:
@@ -49,7 +49,7 @@ def fill(registry: Registry, data: Path) -> None:
     pl.DataFrame({"id": [4]}).write_delta(delta, mode="append")  # the registered snapshot is an older one
     report = register(registry, write(data / "c", 5))
     registry.record_checks(report.entry.version.id, [CheckResult(name="key", outcome="passed", blocking=True)])
-    register(registry.acting(Person(name="bob")), write(data / "e", 6), mat_version=8, tags=["other"])
+    register(registry.acting(Person(name="bob", groups=("team",))), write(data / "e", 6), mat_version=8, tags=["other"])
     registry.deprecate("d/spines@7", "outdated", "d/synapses")
     register(registry, write(data / "f", 9), mat_version=8, publish=False)
     registry.edit("d/synapses", {"license": "CC-BY-4.0"})

@@ -34,7 +34,7 @@ BY_CELL = Layout(
     hash_buckets=(HashBuckets(column="post", partition_column="bucket", transform="modulo", buckets=BUCKETS),),
 )
 LAYOUTS = (BY_PRE, BY_POST, BY_CELL)
-SAID = {"description": "Synapses.", "owner": "team", "key": ["id"]}
+SAID = {"description": "Synapses.", "owner": "team", "license": "MIT", "key": ["id"]}
 
 
 def rows(count: int = ROWS) -> pl.DataFrame:
@@ -358,7 +358,7 @@ def test_layouts_are_no_leftovers(registry: Registry, kind: str, tmp_path: Path)
     written(registry, kind, home)
     assert registry.leftovers(timedelta()) != ()
     version = register(registry, home).entry.version
-    assert registry.collect(timedelta()) == ()
+    assert registry.collect(registry.leftovers(timedelta())) == ()
     assert_frame_equal(registry.scan(version, "by_cell").sort("id").collect(), rows())
 
 

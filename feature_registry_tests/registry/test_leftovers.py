@@ -102,7 +102,7 @@ def test_exactly_the_planted_orphans_are_listed_and_deleted(
         assert (files, size) == (len(found), sum(map(len, found)))
     before = content(tmp_path)
     gone = {path for path in before if any(f"{path}/".startswith(f"{location.key}/") for location in sizes)}
-    assert len(registry.collect(DAY)) == len(sizes)
+    assert len(registry.collect(registry.leftovers(DAY))) == len(sizes)
     after = content(tmp_path)
     assert {path for path in before if path not in after} == gone
     stay = {path: held for path, held in before.items() if path not in gone and "catalog.db" not in path}
@@ -124,7 +124,7 @@ def test_an_abandoned_draft_is_unregistered_and_its_files_go(registry: Registry,
         (("d/spines@7.0",), 1),
         (("d/synapses@7.0",), 1),
     ]
-    assert len(registry.collect(DAY)) == 2
+    assert len(registry.collect(registry.leftovers(DAY))) == 2
     assert [str(each.ref) for each in registry.contents(drafts=True).entries] == [str(open_.ref), "d/spines@7.1"]
     assert sorted(path.parent.name for path in tables.rglob("*.parquet")) == ["newer", "open"]
     assert registry.history("d/spines@7")[-1].kind == "unregistered"
@@ -138,7 +138,7 @@ def test_a_draft_that_others_derive_from_or_share_a_place_with_stays(registry: R
         outdate(registry, f"d/{name}@7")
     register(registry, write(tables.parent / "child", 2), "child", derived_from=["d/parent@7.0"])
     register(registry, tables / "d/shared/7/run", "other")
-    registry.collect(DAY)
+    registry.collect(registry.leftovers(DAY))
     assert len(list(tables.rglob("*.parquet"))) == 2
     assert registry.describe("d/parent@7").version.status == "draft"
 
@@ -173,11 +173,11 @@ def test_what_is_registered_meanwhile_is_not_deleted(
         delete(store, location)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(store), "delete", deleting)
-    assert [each.location.name for each in registry.collect(DAY)] == ["a"]
-    assert not list(first.iterdir())
+    assert [each.location.name for each in registry.collect(registry.leftovers(DAY))] == ["a"]
+    assert not first.exists()  # nor does an empty folder stay
     assert list(second.iterdir())
 
 
 def test_a_root_that_does_not_exist_has_none(registry: Registry) -> None:
     assert registry.leftovers() == ()
-    assert registry.collect() == ()
+    assert registry.collect(registry.leftovers()) == ()

@@ -22,7 +22,7 @@ ROWS = pl.DataFrame({"id": range(100), "size": range(100)})
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
-    opened = Registry(Settings(home=tmp_path / "home"), Person(name="ann"))
+    opened = Registry(Settings(home=tmp_path / "home"), Person(name="ann", groups=("lab",)))
     yield opened
     opened.close()
 
@@ -35,7 +35,7 @@ def parquet(folder: Path) -> Path:
 
 
 def register(registry: Registry, location: Path, name: str = "t", **said: Any) -> Entry:
-    fields = {"description": "A.", "owner": "lab", "mat_version": 7, "publish": True} | said
+    fields = {"description": "A.", "owner": "lab", "license": "MIT", "mat_version": 7, "publish": True} | said
     return registry.register(Registration(location=location, datastack="d", name=name, **fields)).entry
 
 
@@ -103,13 +103,13 @@ def test_a_reference_must_be_exact(registry: Registry, tmp_path: Path) -> None:
     assert registry.newest_event() == newest
 
 
-def test_who_registered_it_or_an_admin_may(registry: Registry, tmp_path: Path) -> None:
+def test_the_owners_team_or_an_admin_may(registry: Registry, tmp_path: Path) -> None:
     register(registry, parquet(tmp_path / "a"))
     register(registry, parquet(tmp_path / "b"), "draft", publish=False)
     bob = registry.acting(Person(name="bob"))
     with pytest.raises(Denied) as raised:
         bob.unregister("d/t@7.0")
-    assert "ann" in raised.value.expected
+    assert "the team lab" in raised.value.expected
     with pytest.raises(NotFound):
         bob.unregister("d/draft@7.0")
     admin = registry.acting(Person(name="eve", admin=True))
@@ -291,7 +291,7 @@ def test_a_clock_set_back_and_right_again_gives_no_budget_away(
 
     folder = parquet(tmp_path / "a")
     size = sum(path.stat().st_size for path in folder.iterdir())
-    poor = Registry(Settings(home=tmp_path / "poor", budget_bytes=2 * size), Person(name="ann"))
+    poor = Registry(Settings(home=tmp_path / "poor", budget_bytes=2 * size), Person(name="ann", groups=("lab",)))
     monkeypatch.setattr(access, "datetime", Clock)
     register(poor, folder)
     whole = PlanRequest(table="d/t@7", mode="urls")  # charged at once

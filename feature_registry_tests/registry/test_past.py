@@ -57,7 +57,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
     url = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
-    opened = Registry(Settings(home=tmp_path / "home", database=url), Person(name="ann"))
+    opened = Registry(Settings(home=tmp_path / "home", database=url), Person(name="ann", groups=("lab",)))
     yield opened
     opened.close()
 
@@ -69,7 +69,7 @@ def written(folder: Path, **columns: Any) -> Path:
 
 
 def register(registry: Registry, location: Path, name: str = "t", **said: Any) -> None:
-    said = {"description": "First.", "owner": "lab", "mat_version": 7} | said
+    said = {"description": "First.", "owner": "lab", "license": "MIT", "mat_version": 7} | said
     registry.register(Registration(location=location, datastack="d", name=name, **said))
 
 

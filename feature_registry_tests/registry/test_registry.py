@@ -188,12 +188,13 @@ def test_a_draft_is_published_when_its_blocking_checks_hold(registry: Registry, 
     assert kinds == ["described", "registered", "checked", "checked", "published"]
 
 
-def test_publishing_asks_for_a_description_and_an_owner(registry: Registry, folder: Path) -> None:
+def test_publishing_asks_for_all_that_is_missing_at_once(registry: Registry, folder: Path) -> None:
     registry.register(Registration(location=folder, datastack="d", name="synapses", mat_version=7))
     with pytest.raises(Invalid) as raised:
         registry.publish("d/synapses@7")
     assert raised.value.field == "description"
-    registry.edit("d/synapses@7", {"description": "Synapses.", "owner": "team"})
+    assert "description, owner, license" in raised.value.message
+    registry.edit("d/synapses@7", {"description": "Synapses.", "owner": "team", "license": "CC-BY-4.0"})
     assert registry.publish("d/synapses@7").version.status == "published"
 
 
