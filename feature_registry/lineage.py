@@ -1,10 +1,14 @@
-"""Graph walks over what was derived from what. Pure: an edge goes from a table version to its parents."""
+"""Graph walks over what was derived from what. Pure: an edge goes from a child to one of its parents."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TypeVar
 
 from feature_registry.errors import Conflict
+
+T = TypeVar("T")
 
 
 def walk(start: str, neighbours: Callable[[str], Iterable[str]]) -> tuple[str, ...]:
@@ -18,11 +22,20 @@ def walk(start: str, neighbours: Callable[[str], Iterable[str]]) -> tuple[str, .
     return tuple(reached)
 
 
-def check_acyclic(child: str, parents: Iterable[str], parents_of: Callable[[str], Iterable[str]]) -> None:
-    """Raises `Conflict` if a parent is the child, or derives from it."""
+def grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
+    """The second ones by the first; of what is no first one, none."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for one, other in pairs:
+        found[one].append(other)
+    return found
+
+
+def check_acyclic(child: str, parents: Iterable[str], below: Collection[str], field: str = "derived_from") -> None:
+    """Raises `Conflict` if a parent is the child, or one of those `below` it."""
     for parent in parents:
-        if parent == child or child in walk(parent, parents_of):
-            raise Conflict("would derive from itself", field="derived_from", value=parent, expected=f"not {child}")
+        if parent == child or parent in below:
+            message = "would derive from itself" if field == "derived_from" else "would supersede itself"
+            raise Conflict(message, field=field, value=parent, expected=f"not {child}")
 
 
 def newest(start: str, successor: Callable[[str], str | None]) -> tuple[str, ...]:
@@ -33,3 +46,27 @@ def newest(start: str, successor: Callable[[str], str | None]) -> tuple[str, ...
         chain.append(following)
         following = successor(following)
     return tuple(chain)
+
+
+def spread(edges: Iterable[tuple[str, str]], fault: Callable[[str, str], T | None]) -> dict[str, dict[str, T]]:
+    """Whom a fault of a parent touches: child -> ancestor -> what is wrong with it, the nearest first.
+
+    Beyond an ancestor at fault none is named: making that one again may mend what lies behind it.
+    """
+    found: defaultdict[str, dict[str, T]] = defaultdict(dict)
+    onward: defaultdict[str, list[str]] = defaultdict(list)
+    waiting: deque[tuple[str, str]] = deque()
+    for child, parent in edges:
+        wrong = fault(child, parent)
+        if wrong is None:
+            onward[parent].append(child)
+        else:
+            found[child][parent] = wrong
+            waiting.append((child, parent))
+    while waiting:
+        at, ancestor = waiting.popleft()
+        for child in onward[at]:
+            if ancestor not in found[child]:
+                found[child][ancestor] = found[at][ancestor]
+                waiting.append((child, ancestor))
+    return dict(found)

@@ -150,12 +150,17 @@ versions = Table(
 # NULLs are distinct in unique indexes, so the unversioned ones count as -1.
 Index("one_revision", versions.c.table_id, text("coalesce(mat_version, -1)"), versions.c.revision, unique=True)
 
+# What a version was derived from, by exact references, which name the same for ever: datastack/name, and 1507.0. An
+# edge may be there before its parent is known, and after it was unregistered.
 lineage = Table(
     "lineage",
     metadata,
-    Column("version_id", ForeignKey("versions.id"), primary_key=True),
-    Column("parent", String, primary_key=True),
-    Column("parent_table", String, nullable=False, index=True),
+    Column("child_table", String, primary_key=True),
+    Column("child_at", String, primary_key=True),
+    Column("parent_table", String, primary_key=True),
+    Column("parent_at", String, primary_key=True),
+    Index("lineage_by_parent", "parent_table", "parent_at"),
+    sqlite_with_rowid=False,
 )
 
 schemas = Table(
