@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from feature_registry.client.failures import explained
 from feature_registry.client.filters import Where
 from feature_registry.client.scan import seen, stored_schema
-from feature_registry.client.table import ReadPlan, Table
+from feature_registry.client.table import ReadPlan, Table, told
 from feature_registry.errors import Invalid, Unavailable, needed
 from feature_registry.model import Inspection, Operator
 
@@ -81,7 +81,7 @@ class Connection:
             plan = _planned(table, where)
             self._plans.append(plan)
             with explained(self._plans):
-                self._show(found, table, _reading(table, plan))
+                self._show(found, table, reading(table, plan))
             del self._waiting[name]
 
     def _show(self, name: str, table: Table, query: str) -> None:
@@ -179,10 +179,10 @@ def _made(kind: Any) -> pl.DataType:
 def _planned(table: Table, where: Where) -> ReadPlan:
     if where is not None and not isinstance(where, (list, tuple)):
         raise Invalid("is no filter of DuckDB's", field="where", value=str(where), expected="pyarrow's filters")
-    return table.plan(where)
+    return told(table.plan(where))
 
 
-def _reading(table: Table, plan: ReadPlan) -> str:
+def reading(table: Table, plan: ReadPlan) -> str:
     """The query that reads the files of a plan."""
     inspection = seen(plan)
     if not plan.files:

@@ -31,7 +31,7 @@ _SILENCE = re.compile(
     r"error sending request|response body"
     r"|ould not connect|nothing \(no headers|receiving data from|sending data to|partial file|Timeout was reached"
 )
-AGAIN = "plan the read again; if it still fails, register the table again"
+AGAIN = "plan the read again; if it still fails, `check` says what changed, and the table is to be registered again"
 _MEANING: dict[int, tuple[type[RegistryError], str]] = {
     403: (Denied, "may not be read any more: the grant ended, or the link was altered"),
     404: (NotFound, "is gone since the table was registered"),

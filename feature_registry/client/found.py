@@ -78,8 +78,9 @@ def _name(entry: Entry) -> str:
 def _line(entry: Entry, versions: Sequence[int | None]) -> tuple[str, ...]:
     here = entry.version.mat_version
     description = entry.table.description.split("\n", 1)[0]
+    mark = f" ({entry.existence if entry.existence == 'missing' else 'changed'})" if entry.version.drift else ""
     return (
-        entry.table.name,
+        f"{entry.table.name}{mark}",
         _versions([here]),
         counted(entry.version.inspection.rows),
         _size(entry.version.inspection),

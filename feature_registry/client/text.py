@@ -48,7 +48,7 @@ def card(entry: Entry) -> str:
     table, version, seen = entry.table, entry.version, entry.version.inspection
     several = f", all {len(seen.layouts)} layouts together" if seen.layouts else ""
     facts = [
-        ("status", version.status),
+        ("status", version.status if entry.existence == "verified" else f"{version.status}, {entry.existence}"),
         ("size", f"{counted(seen.rows)} rows, {amount(seen.bytes)} in {seen.files:,} files of {seen.format}{several}"),
         *(("layout", arrangement(layout)) for layout in seen.layouts or version.layouts),
         ("owner", owner(entry)),

@@ -302,7 +302,10 @@ def _unchanged(store: Store, place: Location, etag: str | None) -> str:
     """The path of a file that is the registered one: nobody looks again when it is read."""
     if etag is not None and store.head(place).etag != etag:
         raise Conflict(
-            "is no longer the file that was registered", field="file", value=str(place), expected="register it again"
+            "is no longer the file that was registered",
+            field="file",
+            value=str(place),
+            expected="the registered one; `check` says what changed",
         )
     return store.uri(place)
 
