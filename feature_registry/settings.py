@@ -87,6 +87,10 @@ class Settings(BaseSettings):
         ("*",), description="the teams of who acts when nobody is logged in; `*`: all"
     )
 
+    def __hash__(self) -> int:
+        """Of what is open, a process keeps one by its settings; a mapping has no hash of its own."""
+        return hash(repr(self))
+
     def policies_of(self, datastack: str) -> Policies:
         """What is said for the datastack, else for all, else the default, choice by choice."""
         said = [self.policies[name] for name in ("*", datastack) if name in self.policies]
