@@ -11,9 +11,11 @@ from fastapi import FastAPI
 from feature_registry import __version__
 from feature_registry.api import (
     access,
+    changes,
     checks,
     citations,
     differences,
+    lineage,
     links,
     problems,
     publishing,
@@ -31,6 +33,7 @@ def create_app(registry: Registry) -> FastAPI:
         responses=problems.RESPONSES,
     )
     app.state.registry = registry
+    app.state.watch = changes.Watch()
     problems.install(app)
     app.include_router(links.router)
     app.include_router(access.router)
@@ -38,6 +41,8 @@ def create_app(registry: Registry) -> FastAPI:
     app.include_router(tables.router)
     app.include_router(publishing.router)
     app.include_router(checks.router)
+    app.include_router(lineage.router)
+    app.include_router(changes.router)
     app.include_router(differences.router)
     app.include_router(citations.router)
     return app

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import SecretStr
 
+from feature_registry.client.changes import ChangeFeed
 from feature_registry.client.found import SearchResult
 from feature_registry.client.http import HttpService, Service
 from feature_registry.client.table import ReadPlan, Table
@@ -16,6 +17,7 @@ from feature_registry.errors import Invalid
 from feature_registry.model import (
     Dependents,
     Difference,
+    Direction,
     Entry,
     Event,
     Grant,
@@ -26,6 +28,7 @@ from feature_registry.model import (
     Registration,
     Report,
     Search,
+    Stale,
     Suggestions,
     TableRef,
     Violation,
@@ -218,9 +221,28 @@ class FeatureRegistry:
     def history(self, table: str) -> tuple[Event, ...]:
         return self.service.history(self.ref(table), self.as_of)
 
-    def lineage(self, table: str) -> Lineage:
-        """What the table version was derived from, and what was derived from it."""
-        return self.service.lineage(self.ref(table), self.as_of)
+    def lineage(
+        self,
+        table: str,
+        direction: Direction = "both",
+        depth: int | None = None,
+        *,
+        columns: bool = False,
+        column: str | None = None,
+    ) -> Lineage:
+        """What the table version was derived from, and what was derived from it, nearest first, up to `depth`
+        generations; with `columns`, also which columns come from which. Of one `column`, its own lineage.
+        """
+        ref = self.ref(table)
+        return self.service.lineage(ref, self.as_of, direction, depth, columns=columns, column=column)
+
+    def stale(self, datastack: str | None = None) -> tuple[Stale, ...]:
+        """The table versions that should be made again, and why; of this client's datastack unless said."""
+        return self.service.stale(datastack or self.datastack)
+
+    def changes(self, after: int = 0, datastack: str | None = None, kind: str | None = None) -> ChangeFeed:
+        """The catalog's changes after a number, oldest first: iterate over those up to now, or over its `follow()`."""
+        return ChangeFeed(self.service, after, datastack, kind)
 
     def difference(
         self,

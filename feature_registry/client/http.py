@@ -16,9 +16,11 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from feature_registry import errors
 from feature_registry.client.secrets import keep_out_of_logs
 from feature_registry.model import (
+    Changes,
     Datastack,
     Dependents,
     Difference,
+    Direction,
     Entry,
     Event,
     Found,
@@ -30,6 +32,7 @@ from feature_registry.model import (
     Registration,
     Report,
     Search,
+    Stale,
     Suggestions,
     Violation,
 )
@@ -92,8 +95,28 @@ class HttpService:
     def history(self, table: str, as_of: datetime | None = None) -> tuple[Event, ...]:
         return self._get(tuple[Event, ...], _path("history", table), _at(as_of))
 
-    def lineage(self, table: str, as_of: datetime | None = None) -> Lineage:
-        return self._get(Lineage, _path("lineage", table), _at(as_of))
+    def lineage(
+        self,
+        table: str,
+        as_of: datetime | None = None,
+        direction: Direction = "both",
+        depth: int | None = None,
+        *,
+        columns: bool = False,
+        column: str | None = None,
+    ) -> Lineage:
+        said = {"direction": direction, "depth": depth, "columns": columns, "column": column}
+        query = {name: value for name, value in said.items() if value is not None}
+        return self._get(Lineage, _path("lineage", table), query | (_at(as_of) or {}))
+
+    def stale(self, datastack: str | None = None) -> tuple[Stale, ...]:
+        return self._get(tuple[Stale, ...], "/v1/stale", {"datastack": datastack} if datastack else None)
+
+    def changes(
+        self, after: int = 0, limit: int = 1000, datastack: str | None = None, kind: str | None = None, wait: float = 0
+    ) -> Changes:
+        said = {"after": after, "limit": limit, "datastack": datastack, "kind": kind, "wait": wait}
+        return self._get(Changes, "/v1/changes", {name: value for name, value in said.items() if value is not None})
 
     def difference(self, old: str, new: str) -> Difference:
         return self._get(Difference, "/v1/differences", {"old": old, "new": new})
