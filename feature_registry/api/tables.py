@@ -7,13 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from feature_registry import exports
 from feature_registry.api.people import Acting
 from feature_registry.model import (
     Datastack,
     Entry,
     Event,
     Found,
-    Lineage,
     MaterializationVersion,
     Search,
 )
@@ -25,6 +25,7 @@ DatastackName = Annotated[str, Path(description="the datastack's name")]
 AsOf = Annotated[datetime | None, Query(description="the catalog as it was at this instant; unset: as it is")]
 Nearest = Annotated[bool, Query(description="whether the newest older version will do where this one is not there")]
 ExportName = Annotated[str, Path(description="which export")]
+Public = Annotated[bool, Query(description="without what may not be handed on")]
 
 
 @router.get("/datastacks")
@@ -61,12 +62,6 @@ def history(table: Ref, registry: Acting, as_of: AsOf = None) -> tuple[Event, ..
     return registry.history(table, as_of)
 
 
-@router.get("/lineage/{table:path}")
-def lineage(table: Ref, registry: Acting, as_of: AsOf = None) -> Lineage:
-    """What a table version was derived from, and what was derived from it."""
-    return registry.lineage(table, as_of)
-
-
 @router.get("/resolve/{table:path}")
 def resolve(table: Ref, registry: Acting, as_of: AsOf = None, nearest: Nearest = False) -> Entry:
     """The table itself, or the newest of those that superseded it, at the same version if there is one."""
@@ -74,6 +69,8 @@ def resolve(table: Ref, registry: Acting, as_of: AsOf = None, nearest: Nearest =
 
 
 @router.get("/exports/{name}")
-def export(name: ExportName, registry: Acting) -> Response:
-    """The catalog, without drafts, in one of the exports' forms."""
-    return Response(registry.export(name), media_type="application/json")
+def export(name: ExportName, registry: Acting, public: Public = False) -> Response:
+    """The catalog, without drafts, in one of the exports' forms; X-Withheld counts what is left out of a public one."""
+    text = registry.export(name, public)
+    headers = {"X-Withheld": str(text.withheld)} if public else None
+    return Response(text, headers=headers, media_type=exports.media_type(name))

@@ -20,6 +20,7 @@ from feature_registry.model import (
     Direction,
     Entry,
     Event,
+    Exported,
     Grant,
     Lineage,
     MaterializationVersion,
@@ -290,8 +291,11 @@ class FeatureRegistry:
         """
         return self.service.cite([self.ref(table) for table in tables], style, lineage)
 
-    def export(self, name: str) -> str:
-        return self.service.export(name)
+    def export(self, name: str, public: bool = False) -> Exported:
+        """The catalog, without drafts, in another form; for the public, without what may not be handed on: its
+        `withheld` says of how many table versions.
+        """
+        return self.service.export(name, public)
 
     def close(self) -> None:
         self.service.close()

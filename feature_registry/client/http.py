@@ -23,6 +23,7 @@ from feature_registry.model import (
     Direction,
     Entry,
     Event,
+    Exported,
     Found,
     Grant,
     Lineage,
@@ -182,8 +183,9 @@ class HttpService:
         query = {"table": list(tables), "style": style, "lineage": lineage}
         return self._ask("GET", "/v1/citations", query=query, repeat=True).text
 
-    def export(self, name: str) -> str:
-        return self._ask("GET", _path("exports", name), repeat=True).text
+    def export(self, name: str, public: bool = False) -> Exported:
+        answer = self._ask("GET", _path("exports", name), query={"public": public}, repeat=True)
+        return Exported(answer.text, int(answer.headers.get("X-Withheld", 0)))
 
     def close(self) -> None:
         self._http.close()

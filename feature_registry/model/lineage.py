@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
@@ -29,6 +31,14 @@ class LineageEdge(Noun):
     child_column: str | None = None
     parent_column: str | None = None
 
+    def named(self, end: str) -> str:
+        """Its `child` or its `parent`, with the column if it is of columns."""
+        table, column = getattr(self, end), getattr(self, f"{end}_column")
+        return f"{table}.{column}" if column else f"{table}"
+
+    def __str__(self) -> str:
+        return f"{self.named('child')} {self.kind.replace('_', ' ')} {self.named('parent')}"
+
 
 class Lineage(Noun):
     """Exact references of what a table version was derived from and of what was derived from it, nearest first."""
@@ -38,6 +48,36 @@ class Lineage(Noun):
     downstream: tuple[str, ...] = ()
     nodes: tuple[LineageNode, ...] = Field((), description="the start, then all that edges name, nearest first")
     edges: tuple[LineageEdge, ...] = ()
+
+    def __repr__(self) -> str:
+        """A tree; what is there twice has its branches once."""
+        lines = [self.table]
+        for title, near, far in (("derived from", "child", "parent"), ("from it were derived", "parent", "child")):
+            branches = list(self._branches(near, far))
+            lines += [f"  {title}", *branches] if branches else []
+        for edge in self.edges:
+            if edge.kind != "derived_from" or (edge.child_column and "@" in self.table):
+                lines.append(f"  {edge}")
+        return "\n".join(lines)
+
+    __str__ = __repr__
+
+    def _branches(self, near: str, far: str) -> Iterator[str]:
+        status = {node.table: node.status for node in self.nodes}
+        following: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        for edge in self.edges:
+            if edge.kind == "derived_from" and bool(edge.child_column) == ("@" not in self.table):
+                following[edge.named(near)][edge.named(far)] = None
+        waiting = [(each, 2) for each in reversed(following[self.table])]
+        shown = {self.table}
+        while waiting:
+            table, depth = waiting.pop()
+            state = status.get(table.rpartition(".")[0] if "@" not in table else table) or "unknown"
+            again = table in shown and following[table]
+            yield f"{'  ' * depth}{table}{'' if state == 'published' else f' ({state})'}{' ...' if again else ''}"
+            if table not in shown:
+                shown.add(table)
+                waiting += [(each, depth + 1) for each in reversed(following[table])]
 
 
 class Cause(Noun):

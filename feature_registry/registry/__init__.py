@@ -29,6 +29,7 @@ from feature_registry.model import (
     Direction,
     Entry,
     Event,
+    Exported,
     Found,
     Grant,
     Leftover,
@@ -290,9 +291,13 @@ class Registry:
         """
         return citing.cite(self, tables, style, lineage)
 
-    def export(self, name: str) -> str:
-        """The catalog, without drafts, in the form of `exports/NAME.py`."""
-        return exports.get(name)(self.contents())
+    def export(self, name: str, public: bool = False) -> Exported:
+        """The catalog, without drafts, in the form of `exports/NAME.py`; for the public, without what may not be
+        handed on.
+        """
+        export, held = exports.get(name), self.contents()
+        given = held.public if public else held
+        return Exported(export(given), len(held.entries) - len(given.entries))
 
     def changes(
         self, after: int = 0, limit: int = 1000, datastack: str | None = None, kind: str | None = None, wait: float = 0
