@@ -9,15 +9,32 @@ import sqlalchemy as sa
 
 from feature_registry.catalog.schema import feature_tables, versions
 
+_VERSIONS = (
+    sa.select(
+        versions.c.id,
+        feature_tables.c.datastack,
+        feature_tables.c.name,
+        sa.cast(versions.c.checks, sa.Text).label("checks"),
+    )
+    .select_from(versions.join(feature_tables, feature_tables.c.id == versions.c.table_id))
+    .where(versions.c.status != "draft")
+    .execution_options(yield_per=10_000)
+)
 
-def longest(connection: sa.Connection, datastack: str | None, limit: int | None) -> list[str]:
-    """The ids of versions that are no drafts, the longest unchecked first. Reads the checks of all: for a night."""
-    joined = versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
-    chosen = sa.select(versions.c.id, sa.cast(versions.c.checks, sa.Text).label("checks")).select_from(joined)
-    chosen = chosen.where(versions.c.status != "draft")
-    if datastack is not None:
-        chosen = chosen.where(feature_tables.c.datastack == datastack)
-    rows = connection.execution_options(yield_per=10_000).execute(chosen)
-    aged = ((max((each.get("at") or "" for each in json.loads(row.checks)), default=""), row.id) for row in rows)
+
+def longest(
+    connection: sa.Connection, limit: int | None, datastack: str | None = None, name: str | None = None
+) -> list[tuple[str, str, str]]:
+    """(id, datastack, name) of versions that are no drafts, the longest unchecked first. Reads the checks of all, of
+    a million within seconds.
+    """
+    said = {"datastack": datastack, "name": name}
+    chosen = _VERSIONS.where(*(feature_tables.c[each] == value for each, value in said.items() if value is not None))
+    aged = ((_at(row.checks), row.id, row.datastack, row.name) for row in connection.execute(chosen))
     ordered = sorted(aged) if limit is None else heapq.nsmallest(limit, aged)
-    return [version_id for _, version_id in ordered]
+    return [found[1:] for found in ordered]
+
+
+def _at(checks: str) -> str:
+    """When somebody looked whether it is there, after its registration."""
+    return max((each.get("at") or "" for each in json.loads(checks) if each["name"] == "exists"), default="")

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from feature_registry.defs import dumps, external, jobs, schedules, sensors, wanted
+from feature_registry.defs import drift, dumps, external, jobs, schedules, sensors, wanted
 from feature_registry.defs.feature_table import IO_MANAGER, REGISTRY
 from feature_registry.defs.io_manager import FeatureTableIOManager
 from feature_registry.defs.reconcile import reconcile
@@ -40,19 +40,27 @@ def build_defs(
         (jobs.materialize(datastack, tables, versioned, apart=datastack in stacks), datastack, tables, versioned)
         for (datastack, versioned), tables in sorted(_grouped(assets).items())
     ]
+    others = external.specs(settings, assets)
+    keys = {table.key for _, _, tables, _ in work for table in tables} | {spec.key for spec in others}
+    looks = [drift.checks(sorted(keys))] if keys else []
+    nights = [drift.nightly(look) for look in looks]
     return dg.Definitions(
-        assets=[*assets, *external.specs(settings, assets)],
-        jobs=[job for job, *_ in work],
+        assets=[*assets, *others],
+        asset_checks=looks,
+        jobs=[*(job for job, *_ in work), *(job for _, job in nights)],
         schedules=[
-            schedules.missing(
-                job,
-                datastack,
-                [table.key for table in tables],
-                settings=settings,
-                versioned=versioned,
-                dumped=_keys(dumped),
-            )
-            for job, datastack, tables, versioned in work
+            *(schedule for schedule, _ in nights),
+            *(
+                schedules.missing(
+                    job,
+                    datastack,
+                    [table.key for table in tables],
+                    settings=settings,
+                    versioned=versioned,
+                    dumped=_keys(dumped),
+                )
+                for job, datastack, tables, versioned in work
+            ),
         ],
         sensors=[
             sensors.new_versions([job for job, *_ in work], settings),

@@ -21,10 +21,14 @@ def job_name(datastack: str, versioned: bool = True) -> str:
 
 
 def materialize(datastack: str, assets: Iterable[dg.AssetsDefinition], versioned: bool, *, apart: bool = False) -> Job:
-    """All tables of the datastack in one run; small ones take milliseconds in process and seconds in one each."""
+    """All tables of the datastack in one run, with their own checks; small ones take milliseconds in process and
+    seconds in one each.
+    """
+    own = list(assets)
+    checks = (key for asset in own for key in asset.check_keys)
     return dg.define_asset_job(
         job_name(datastack, versioned),
-        selection=dg.AssetSelection.assets(*assets),
+        selection=dg.AssetSelection.assets(*own).without_checks() | dg.AssetSelection.checks(*checks),
         executor_def=APART if apart else dg.in_process_executor,
         description=f"Makes the {'' if versioned else 'un'}versioned feature tables of {datastack}.",
     )

@@ -90,13 +90,14 @@ def of_entry(entry: Entry) -> dict[str, Any]:
         ID: entry.version.id,
         "feature_registry/table_version": str(entry.ref),
         "feature_registry/status": entry.version.status,
+        "feature_registry/existence": entry.existence,
         ENTRY: dg.MetadataValue.json(plain(entry)),
     }
 
 
 def plain(entry: Entry) -> dict[str, Any]:
-    """The entry as it is remembered."""
-    return entry.model_dump(mode="json", exclude={"warnings"})
+    """The entry as it is remembered. When it was looked at last is no change of it."""
+    return entry.model_dump(mode="json", exclude={"warnings": True, "version": {"checks": {"__all__": {"at"}}}})
 
 
 def of_spec(spec: dg.AssetSpec) -> dict[str, Any]:

@@ -50,11 +50,13 @@ def check(registry: Registry, entry: Entry) -> Entry:
     return registry.describe(str(entry.ref))
 
 
-def check_all(registry: Registry, datastack: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+def check_all(
+    registry: Registry, datastack: str | None = None, limit: int | None = None, name: str | None = None
+) -> Iterator[Entry]:
     """Everything that readers may get, older revisions too; what was looked at longest ago comes first."""
     with registry.database.read() as connection:
-        wanted = unchecked.longest(connection, datastack, limit)
-    for version_id in wanted:
+        wanted = unchecked.longest(connection, limit, datastack, name)
+    for version_id, *_ in wanted:
         try:
             with registry.database.read() as connection:
                 entry = registry.entry(connection, version_id)
@@ -62,6 +64,13 @@ def check_all(registry: Registry, datastack: str | None = None, limit: int | Non
         except NotFound as gone:
             if gone.field != "version_id":  # unregistered meanwhile
                 raise
+
+
+def longest_unchecked(registry: Registry, limit: int) -> list[tuple[str, str]]:
+    """(datastack, name) of the versions that were looked at longest ago."""
+    with registry.database.read() as connection:
+        wanted = unchecked.longest(connection, limit)
+    return list(dict.fromkeys((datastack, name) for _, datastack, name in wanted))
 
 
 def warned(entry: Entry) -> Entry:

@@ -26,9 +26,11 @@ def client(request: pytest.FixtureRequest, deployment: Deployment, tmp_path: Pat
     """With the tables a, b and c at 7."""
     server: Any = deployment.settings.api_address if request.param == "http" else deployment.registry
     made = FeatureRegistry("d", 7, server=server)
-    for name in ("a", "b", "c"):
+    ROWS.write_delta(tmp_path / "c")
+    for name in ("a", "b"):
         (tmp_path / name).mkdir()
         ROWS.write_parquet(tmp_path / name / "0.parquet")
+    for name in ("a", "b", "c"):
         said = {"description": "A.", "owner": "lab", "license": "CC0-1.0"}
         made.register(tmp_path / name, name, publish=True, **said)
     return made
@@ -47,16 +49,21 @@ def test_whoever_reads_it_is_told(client: FeatureRegistry, tmp_path: Path) -> No
     found = client["a"].entry.warnings
     assert [text.split(": ")[1] for text in found] == ["content", "rows"]
     assert client["a"].plan(dry_run=True).warnings == found
-    with pytest.warns(UserWarning, match="are others, by size"):
-        client["a"].scan()
-    with pytest.warns(UserWarning, match="are others, by size"), pytest.raises(RegistryError, match="`check` says"):
+    with pytest.raises(RegistryError, match="`check` says"):
         client["a"].to_polars()
+    client["c"].plan(dry_run=True)  # tells by its warnings
+    ROWS.write_delta(tmp_path / "c", mode="append")
+    client.check("c")
+    with pytest.warns(UserWarning, match="c@7.0: rows: its newest snapshot 1: 200 rows, 100 were registered"):
+        assert client["c"].to_polars().height == 100
+    with pytest.warns(UserWarning, match="rows"), client.duckdb(["c"]) as connection:
+        assert connection.sql("select count(*) from c").fetchone() == (100,)
     assert "warning: d/b@7.0: exists: nothing is left" in card(client["b"].entry)
     assert "status: published, missing" in card(client["b"].entry)
     shown = repr(client.search())
     assert "a (changed)" in shown
     assert "b (missing)" in shown
-    assert "c (" not in shown
+    assert "c (changed)" in shown
 
 
 def test_all_are_checked_a_few_at_a_time(

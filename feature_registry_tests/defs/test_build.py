@@ -44,6 +44,7 @@ def test_definitions_have_jobs_schedules_sensors_and_resources(workshop: Worksho
     assert {each.name for each in repository.schedule_defs} == {
         f"missing_{DATASTACK}",
         f"missing_{DATASTACK}_unversioned",
+        "check_registered",
     }
     assert {each.name for each in repository.sensor_defs} >= {"new_versions", "catalog_json"}
 
