@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from feature_registry.registry.validation import arrow_type
+from feature_registry.registry.validation.schemas import arrow_type
 
 
 @pytest.mark.parametrize(
