@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from feature_registry.catalog import documents
 from feature_registry.catalog.database import Database
-from feature_registry.catalog.schema import VERSION_TABLE, events, feature_tables, metadata
+from feature_registry.catalog.schema import VERSION_TABLE, events, feature_tables, metadata, subjects
 from feature_registry.errors import Conflict, Invalid
 
 BATCH = 1_000
@@ -149,7 +149,7 @@ def _follow_up(target: sa.Connection) -> None:
         chosen = described[start : start + BATCH]
         documents.index(target, {row.id: row.body for row in chosen})
     if target.dialect.name == "postgresql":
-        for column in (events.c.number, feature_tables.c.id):
+        for column in (subjects.c.id, events.c.number, feature_tables.c.id):
             newest = sa.select(sa.func.max(column)).scalar_subquery()
             sequence = sa.func.pg_get_serial_sequence(column.table.name, column.name)
             target.execute(sa.select(sa.func.setval(sequence, sa.func.coalesce(newest, 1), newest.is_not(None))))

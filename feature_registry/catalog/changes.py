@@ -13,13 +13,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 from feature_registry.catalog import graph
 from feature_registry.catalog.documents import index
 from feature_registry.catalog.schema import (
+    SAID,
     datastacks,
+    events,
     facets,
     feature_tables,
     lineage,
     manifests,
     mat_versions,
+    producers,
     schemas,
+    unregistered,
     versions,
 )
 from feature_registry.model import FeatureTable
@@ -46,6 +50,9 @@ class Changes:
         self._unwritten: set[Key] = set()
         self._ids: dict[Key, int] = {}
         self._added: dict[str, tuple[Key, Row]] = {}
+        self._details: dict[str, Row] = {}  # what was said of the added ones
+        self._producers: dict[int, Row] = {}
+        self._columns: dict[str, list[str]] = {}
         self._parents: dict[str, list[Row]] = {}
         self._materialized: set[tuple[str, int]] = set()  # versions that may be valid or not, now
         self._seen: dict[Key, set[tuple[str, str]]] = {}  # observed facets
@@ -61,17 +68,35 @@ class Changes:
         self._bodies[key] = body
         self._unwritten.add(key)
 
-    def add(self, key: Key, row: Row, parents: Iterable[Row], seen: Iterable[tuple[str, str]]) -> None:
-        """A new version's row without its `table_id`, its lineage, and the facets that were seen in it."""
-        self._added[row["id"]] = (key, row)
+    def add(  # noqa: PLR0917
+        self, key: Key, row: Row, details: Row, producer: Row, parents: Iterable[Row], seen: Iterable[tuple[str, str]]
+    ) -> None:
+        """A new version's row without its `table_id`, what was said of it, what made it, its lineage, and the facets
+        that were seen in it beside its columns.
+        """
+        self._added[row["id"]] = (key, row | {"patch": None})
+        self._details[row["id"]] = details
+        self._producers[producer["id"]] = producer
         self._parents[row["id"]] = list(parents)
-        self._seen.setdefault(key, set()).update(seen)
+        found = self._seen.setdefault(key, set())
+        found.update(seen)
+        found.update(("column", name) for name in self._columns_of(row["schema_id"]))
 
-    def version(self, version_id: str, name: str) -> Any:
-        """A column of a version."""
+    def said(self, version_id: str) -> Row:
+        """What was said of a version, as it is now: `version`, `checks`."""
         if version_id in self._added:
-            return self._added[version_id][1][name]
-        return self.connection.execute(sa.select(versions.c[name]).where(versions.c.id == version_id)).scalar_one()
+            return patched(self._details[version_id], self._added[version_id][1]["patch"])
+        row = self.connection.execute(_SAID, {"version_id": version_id}).one()
+        return patched(row.details, row.patch)
+
+    def patch(self, version_id: str, **fields: Any) -> None:
+        """Changes what was said of a version."""
+        if version_id in self._added:
+            before = self._added[version_id][1]["patch"]
+        else:
+            chosen = sa.select(versions.c.patch).where(versions.c.id == version_id)
+            before = self.connection.execute(chosen).scalar_one()
+        self.change(version_id, patch=(before or {}) | fields)
 
     def change(self, version_id: str, **values: Any) -> None:
         if version_id in self._added:
@@ -79,7 +104,9 @@ class Changes:
         else:
             self.connection.execute(sa.update(versions).where(versions.c.id == version_id).values(values))
 
-    def remove(self, key: Key, version_id: str) -> None:
+    def remove(self, key: Key, version_id: str, at: str) -> None:
+        """Forgets a version, whose exact reference goes on being known."""
+        upsert(self.connection, unregistered, ("table", "at"), [{"table": "/".join(key), "at": at}])
         self.touched.add(key)
         self._thinned.add(key)
         if self._added.pop(version_id, None) is None:
@@ -90,16 +117,19 @@ class Changes:
 
     def flush(self) -> None:
         """Writes the rows, so that they need not be kept; what is derived of all of them waits for `write`."""
-        _upsert(self.connection, datastacks, ("name",), list(self.datastacks.values()))
-        _upsert(self.connection, mat_versions, ("datastack", "mat_version"), list(self.mat_versions.values()))
+        upsert(self.connection, datastacks, ("name",), list(self.datastacks.values()))
+        upsert(self.connection, mat_versions, ("datastack", "mat_version"), list(self.mat_versions.values()))
         self._materialized |= set(self.mat_versions)
         rows = [_table_row(self._bodies[key]) for key in self._unwritten]
-        _upsert(self.connection, feature_tables, ("datastack", "name"), rows)
+        upsert(self.connection, feature_tables, ("datastack", "name"), rows)
         self._find_ids()
+        upsert(self.connection, producers, ("id",), list(self._producers.values()))
         _insert(self.connection, versions, [row | {"table_id": self._ids[key]} for key, row in self._added.values()])
         _insert(self.connection, lineage, [row for rows in self._parents.values() for row in rows])
         for written in (self.datastacks, self.mat_versions, self._unwritten, self._added, self._parents):
             written.clear()
+        self._details.clear()
+        self._producers.clear()
 
     def write(self) -> None:
         self.flush()
@@ -108,6 +138,12 @@ class Changes:
         for some in chunks(touched):
             self.connection.execute(_SET_CURRENT, {"tables": some})
             self.connection.execute(_SET_FACE, {"tables": some})
+
+    def _columns_of(self, schema_id: str) -> list[str]:
+        if schema_id not in self._columns:
+            fields = self.connection.execute(_FIELDS, {"schema": schema_id}).scalar_one()
+            self._columns[schema_id] = [field["name"] for field in fields]
+        return self._columns[schema_id]
 
     def _find_ids(self) -> None:
         for some in chunks({*self._unwritten, *self._seen, *self.touched} - set(self._ids)):
@@ -131,9 +167,19 @@ class Changes:
         wanted = {(ids[key], *facet) for key, found in seen.items() for facet in found}
         wanted |= {(ids[key], *facet) for key, body in self._bodies.items() for facet in _said(body)}
         rows = [{"table_id": id, "kind": kind, "value": value} for id, kind, value in wanted]
-        _upsert(self.connection, facets, ("table_id", "kind", "value"), rows)
+        upsert(self.connection, facets, ("table_id", "kind", "value"), rows)
         for some in chunks(stale):
             index(self.connection, {id: stale[id] for id in some})
+
+
+def patched(details: Row, patch: Row | None) -> Row:
+    """What was said when a version was registered, as it is now."""
+    if not patch:
+        return details
+    fields = {name: value for name, value in patch.items() if name not in ("inspection", "checks")}
+    inspection = details["version"]["inspection"] | patch.get("inspection", {})
+    version = details["version"] | fields | {"inspection": inspection}
+    return details | {"version": version, "checks": patch.get("checks", details["checks"])}
 
 
 def chunks(items: Iterable[T], size: int = 500) -> Iterator[list[T]]:
@@ -176,11 +222,11 @@ def _held(connection: sa.Connection, table_id: int) -> set[tuple[str, str]]:
 
 def _observed(connection: sa.Connection, table_id: int) -> Iterator[tuple[str, str]]:
     """What the versions that a table still has are found by."""
-    joined = versions.join(schemas, schemas.c.id == versions.c.schema_id)
-    chosen = sa.select(schemas.c.fields, versions.c.body).select_from(joined).where(versions.c.table_id == table_id)
+    joined = versions.join(schemas, schemas.c.id == versions.c.schema_id).join(events, SAID)
+    chosen = sa.select(schemas.c.fields, events.c.details).select_from(joined).where(versions.c.table_id == table_id)
     for row in connection.execute(chosen):
         yield from (("column", field["name"]) for field in row.fields)
-        yield from found_by(row.body)
+        yield from found_by(row.details["version"])
 
 
 def found_by(body: Row) -> Iterator[tuple[str, str]]:
@@ -233,6 +279,8 @@ _TABLES: sa.BindParameter[Any] = sa.bindparam("tables", expanding=True)
 _NAMES = sa.tuple_(feature_tables.c.datastack, feature_tables.c.name).in_(sa.bindparam("names", expanding=True))
 _IDS = sa.select(feature_tables.c.datastack, feature_tables.c.name, feature_tables.c.id).where(_NAMES)
 _UNSAY = sa.delete(facets).where(facets.c.table_id.in_(_TABLES), facets.c.kind.not_in(OBSERVED))
+_SAID = sa.select(events.c.details, versions.c.patch).where(SAID, versions.c.id == sa.bindparam("version_id"))
+_FIELDS = sa.select(schemas.c.fields).where(schemas.c.id == sa.bindparam("schema"))
 _SET_CURRENT, _SET_FACE = _set_current(), _set_face()
 
 
@@ -241,7 +289,7 @@ def _insert(connection: sa.Connection, table: sa.Table, rows: list[Row]) -> None
         connection.execute(sa.insert(table), rows)
 
 
-def _upsert(connection: sa.Connection, table: sa.Table, keys: tuple[str, ...], rows: list[Row]) -> None:
+def upsert(connection: sa.Connection, table: sa.Table, keys: tuple[str, ...], rows: list[Row]) -> None:
     if rows:
         others = tuple(name for name in rows[0] if name not in keys)
         connection.execute(_upserting(connection.dialect.name, table, keys, others), rows)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from feature_registry.catalog.schema import datastacks, events, feature_tables, mat_versions, schemas, versions
+from feature_registry.catalog.changes import patched
+from feature_registry.catalog.schema import SAID, datastacks, events, feature_tables, mat_versions, schemas, versions
 from feature_registry.model import (
-    CheckResult,
     Contents,
     Datastack,
     Entry,
@@ -40,20 +40,15 @@ def _entries(
         row.id: {"fields": tuple(map(StoredField.model_validate, row.fields)), "arrow_schema": row.arrow_schema}
         for row in connection.execute(sa.select(schemas))
     }
-    columns = (versions.c.table_id, versions.c.schema_id, versions.c.body, versions.c.status, versions.c.checks)
-    first = sa.and_(events.c.version_id == versions.c.id, events.c.kind == "registered")
-    statement = sa.select(*columns).select_from(events.join(versions, first)).order_by(events.c.number)
+    columns = (versions.c.table_id, versions.c.schema_id, events.c.details, versions.c.patch, versions.c.status)
+    statement = sa.select(*columns).select_from(events.join(versions, SAID)).order_by(events.c.number)
     if not drafts:
         statement = statement.where(versions.c.status != "draft")
     found: list[Entry] = []
-    checks: dict[str, CheckResult] = {}
     for row in connection.execution_options(yield_per=PAGE).execute(statement):
-        inspection = row.body["inspection"] | stored[row.schema_id]
-        for check in row.checks:
-            if str(check) not in checks:  # most tables pass the same ones
-                checks[str(check)] = CheckResult.model_validate(check)
-        checked = tuple(checks[str(check)] for check in row.checks)
-        body = row.body | {"status": row.status, "checks": checked, "inspection": inspection}
+        said = patched(row.details, row.patch)
+        inspection = said["version"]["inspection"] | stored[row.schema_id]
+        body = said["version"] | {"status": row.status, "checks": said["checks"], "inspection": inspection}
         version, table = TableVersion.model_validate(body), tables[row.table_id]
         materialization = frozen.get((version.datastack, version.mat_version))
         found.append(Entry.model_construct(table=table, version=version, materialization=materialization))

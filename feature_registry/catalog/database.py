@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from pydantic_core import from_json
 from sqlalchemy.exc import DataError, OperationalError
 
+from feature_registry.catalog.derivation import derive_anew
 from feature_registry.catalog.schema import VERSION_TABLE
 from feature_registry.errors import Invalid, Unavailable, needed
 
@@ -94,13 +95,16 @@ class Database:
         return max(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
     def _migrate(self) -> None:
-        if self._revision() == self.newest():
+        before = self._revision()
+        if before == self.newest():
             return
         command, config = needed("alembic.command", "server"), needed("alembic.config", "server").Config()
         with self.write() as connection:
             config.set_main_option("script_location", str(MIGRATIONS))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            if before is not None:
+                derive_anew(connection)
 
     def _revision(self) -> str | None:
         with self.read() as connection:

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from typing import Any, cast
 
-from feature_registry.catalog import entries
+import sqlalchemy as sa
+
+from feature_registry.catalog import documents, entries
 from feature_registry.catalog.changes import Changes, found_by
 from feature_registry.catalog.graph import edges_of
+from feature_registry.catalog.schema import DERIVED, RECORD, events
 from feature_registry.model import Event
+
+PAGE = 5_000  # events in memory
 
 
 def derive(changes: Changes, recorded: Iterable[Event]) -> None:
     """Gathers what the events change; oldest first."""
     for event in recorded:
         _KINDS[event.kind](changes, event)
+
+
+def derive_anew(connection: sa.Connection) -> None:
+    """Replaces the current state by what follows from the events, after the tables that hold it were changed."""
+    documents.clear(connection)
+    for table in reversed(DERIVED):
+        connection.execute(sa.delete(table))
+    changes = Changes(connection, empty=True)
+    newest = 0
+    while page := connection.execute(
+        RECORD.where(events.c.number > newest).order_by(events.c.number).limit(PAGE)
+    ).all():
+        derive(changes, cast("Sequence[Event]", page))  # rows are as good, and validated long ago
+        changes.flush()
+        newest = page[-1].number
+    changes.write()
 
 
 def _datastack(changes: Changes, event: Event) -> None:
@@ -31,18 +54,21 @@ def _materialized(changes: Changes, event: Event) -> None:
 
 def _described(changes: Changes, event: Event) -> None:
     """The changes of an event overwrite the fields that they name; the first one makes the table."""
-    key = _table(event)
-    changes.describe(key, (changes.body(key) or {"datastack": key[0], "name": key[1]}) | event.details)
+    _say(changes, event, event.details)
 
 
 def _transferred(changes: Changes, event: Event) -> None:
+    _say(changes, event, {"owner": event.details["to"]})
+
+
+def _say(changes: Changes, event: Event, fields: dict[str, Any]) -> None:
     key = _table(event)
-    changes.describe(key, (changes.body(key) or {}) | {"owner": event.details["to"]})
+    changes.describe(key, (changes.body(key) or {"datastack": key[0], "name": key[1]}) | fields)
 
 
 def _registered(changes: Changes, event: Event) -> None:
     body = event.details["version"]
-    inspection, producer = body["inspection"], body["producer"]
+    inspection, producer = body["inspection"], _producer(body["producer"])
     span = body.get("time_range") or {"start": body.get("snapshot_time"), "end": body.get("snapshot_time")}
     row = {
         "id": event.version_id,
@@ -52,27 +78,37 @@ def _registered(changes: Changes, event: Event) -> None:
         "current": False,
         "location": inspection["location"],
         "identity": entries.identity(inspection["snapshot"], inspection["fingerprint"]),
+        "snapshot": inspection["snapshot"],
         "format": inspection["format"],
-        "pipeline": producer.get("pipeline"),
-        "model": producer.get("model"),
-        "run_id": producer.get("run_id"),
+        "producer_id": producer["id"],
+        "run_id": body["producer"].get("run_id"),
         "created_by": event.by,
+        "created_at": datetime.fromisoformat(body["created_at"]),
         "starts_at": _instant(span["start"]),
         "ends_at": _instant(span["end"]),
         "schema_id": event.details["schema"],
-        "checks": event.details["checks"],
-        "body": body,
+        "failed": _failed(event.details["checks"]),
     }
-    seen = [("column", name) for name in event.details["columns"]]
-    seen += found_by(body)
-    changes.add(_table(event), row, edges_of(body), seen)
+    changes.add(_table(event), row, event.details, producer, edges_of(body), found_by(body))
+
+
+def _producer(said: dict[str, Any]) -> dict[str, Any]:
+    """The row of what made a version, beside its run."""
+    row = {name: said.get(name) for name in ("pipeline", "code_version", "model", "config")}
+    digest = hashlib.sha256(repr(list(row.values())).encode()).digest()
+    return {"id": int.from_bytes(digest[:8], signed=True)} | row
 
 
 def _checked(changes: Changes, event: Event) -> None:
     """A check's newest result replaces its older one."""
-    before = changes.version(_version(event), "checks")
+    before = changes.said(_version(event))["checks"]
     merged = {check["name"]: check for check in [*before, *event.details["checks"]]}
-    changes.change(_version(event), checks=list(merged.values()))
+    changes.patch(_version(event), checks=list(merged.values()))
+    changes.change(_version(event), failed=_failed(merged.values()))
+
+
+def _failed(checks: Iterable[dict[str, Any]]) -> bool:
+    return any(check["outcome"] == "failed" for check in checks)
 
 
 def _published(changes: Changes, event: Event) -> None:
@@ -81,26 +117,23 @@ def _published(changes: Changes, event: Event) -> None:
 
 
 def _deprecated(changes: Changes, event: Event) -> None:
-    body = changes.version(_version(event), "body")
-    changes.change(_version(event), status="deprecated", body=body | {"deprecation": event.details})
+    changes.change(_version(event), status="deprecated")
+    changes.patch(_version(event), deprecation=event.details)
     changes.touched.add(_table(event))
 
 
 def _unregistered(changes: Changes, event: Event) -> None:
     """The table, what is said of it, and its history stay."""
-    changes.remove(_table(event), _version(event))
+    at = "unversioned" if event.details["mat_version"] is None else event.details["mat_version"]
+    changes.remove(_table(event), _version(event), f"{at}.{event.details['revision']}")
 
 
 def _relocated(changes: Changes, event: Event) -> None:
     """The same files at another place; what else was seen of them stays."""
-    body = changes.version(_version(event), "body")
-    inspection = body["inspection"] | event.details["inspection"]
-    changes.change(
-        _version(event),
-        location=inspection["location"],
-        identity=entries.identity(inspection["snapshot"], inspection["fingerprint"]),
-        body=body | {"inspection": inspection},
-    )
+    inspection = changes.said(_version(event))["version"]["inspection"] | event.details["inspection"]
+    identity = entries.identity(inspection["snapshot"], inspection["fingerprint"])
+    changes.change(_version(event), location=inspection["location"], identity=identity)
+    changes.patch(_version(event), inspection=event.details["inspection"])
 
 
 def _table(event: Event) -> tuple[str, str]:

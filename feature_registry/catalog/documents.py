@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
-from feature_registry.catalog.schema import facets
+from feature_registry.catalog.schema import facets, words
 
 # A hit in the name counts more than one in the columns: bm25's weights, in the order of the index's columns.
 WEIGHTS = (10.0, 4.0, 2.0, 3.0, 1.0)
@@ -40,13 +41,21 @@ def create(connection: sa.Connection) -> None:
     connection.execute(sa.text(SQLITE))
 
 
+def clear(connection: sa.Connection) -> None:
+    connection.execute(sa.text("DELETE FROM documents"))
+
+
 def index(connection: sa.Connection, tables: Mapping[int, dict[str, Any]]) -> None:
     """Replaces the documents of tables, which are given as JSON."""
     stored: dict[int, set[str]] = {}
     for row in connection.execute(_COLUMNS, {"tables": list(tables)}):
         stored.setdefault(row.table_id, set()).add(row.value)
-    documents = [{"id": id} | _document(body, stored.get(id, set())) for id, body in tables.items()]
-    connection.execute(_INSERT[connection.dialect.name], documents)
+    documents = {id: _document(body, stored.get(id, set())) for id, body in tables.items()}
+    rows = [{"id": id, **document} for id, document in documents.items()]
+    connection.execute(_INSERT[connection.dialect.name], rows)
+    held = {word for document in documents.values() for text in document.values() for word in text.lower().split()}
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    connection.execute(dialect.insert(words).on_conflict_do_nothing(), [{"word": word} for word in sorted(held)])
 
 
 def _document(body: dict[str, Any], stored: set[str]) -> dict[str, str]:
@@ -67,15 +76,15 @@ def matches(connection: sa.Connection, text: str) -> sa.Subquery | None:
 
     None where the text has no word.
     """
-    words = _folded(text).split()
-    if not words:
+    typed = _folded(text).split()
+    if not typed:
         return None
     if connection.dialect.name == "sqlite":
         weights = ", ".join(map(str, WEIGHTS))
-        query = " ".join(f'"{word}"*' for word in words)
+        query = " ".join(f'"{word}"*' for word in typed)
         chosen = f"SELECT rowid, bm25(documents, {weights}) AS rank FROM documents WHERE documents MATCH :words"  # noqa: S608
     else:
-        query = " & ".join(f"{word}:*" for word in words)
+        query = " & ".join(f"{word}:*" for word in typed)
         chosen = (
             "SELECT rowid, -ts_rank(words, to_tsquery('simple', :words))::float8 AS rank"
             " FROM documents WHERE words @@ to_tsquery('simple', :words)"

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlalchemy.dialects import postgresql, sqlite
 
+from feature_registry.catalog.changes import chunks, patched
+from feature_registry.catalog.manifests import ManifestPart as ManifestPart  # noqa: PLC0414
+from feature_registry.catalog.manifests import keep_manifests as keep_manifests  # noqa: PLC0414
+from feature_registry.catalog.manifests import manifest as manifest  # noqa: PLC0414
+from feature_registry.catalog.manifests import replace_manifest as replace_manifest  # noqa: PLC0414
 from feature_registry.catalog.schema import (
+    SAID,
     UNREGISTERED,
     datastacks,
     events,
     feature_tables,
-    manifests,
     mat_versions,
     schemas,
+    subjects,
     versions,
 )
 from feature_registry.location import Location
 from feature_registry.model import (
-    CheckResult,
     Datastack,
     Entry,
     FeatureTable,
@@ -33,19 +38,20 @@ from feature_registry.model import (
     TableVersion,
 )
 
-ManifestPart = Literal["files", "groups"]
 # A table version belongs to its datastack's materialization version, which need not be recorded.
 MATERIALIZED = sa.and_(
     mat_versions.c.datastack == feature_tables.c.datastack, mat_versions.c.mat_version == versions.c.mat_version
 )
-_MATERIALIZED = versions.join(feature_tables, feature_tables.c.id == versions.c.table_id).outerjoin(
-    mat_versions, MATERIALIZED
+_MATERIALIZED = (
+    versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
+    .join(events, SAID)
+    .outerjoin(mat_versions, MATERIALIZED)
 )
 JOINED = _MATERIALIZED.join(schemas, schemas.c.id == versions.c.schema_id)
 _VERSION = (
-    versions.c.body,
+    events.c.details,
+    versions.c.patch,
     versions.c.status,
-    sa.cast(versions.c.checks, sa.Text).label("checks"),
     sa.cast(mat_versions.c.body, sa.Text).label("materialization"),
 )
 SELECTED = (
@@ -92,7 +98,11 @@ _PLACES = (
 )
 _NEWEST_REVISION = sa.select(sa.func.max(versions.c.revision)).select_from(_VERSIONS_OF_TABLES).where(AT)
 _GONE = sa.select(events.c.details).where(
-    UNREGISTERED, events.c.datastack == sa.bindparam("datastack"), events.c.name == sa.bindparam("name")
+    UNREGISTERED,
+    events.c.subject_id
+    == sa.select(subjects.c.id)
+    .where(subjects.c.datastack == sa.bindparam("datastack"), subjects.c.name == sa.bindparam("name"))
+    .scalar_subquery(),
 )
 _TABLE = sa.select(feature_tables.c.body).where(NAMED)
 _DATASTACK = sa.select(sa.true()).where(datastacks.c.name == sa.bindparam("datastack"))
@@ -104,11 +114,11 @@ _MATERIALIZATION = sa.select(mat_versions.c.body).where(
 
 def entry_of(row: Any) -> Entry:
     schema = {"fields": _parsed(tuple[StoredField, ...], row.fields), "arrow_schema": row.arrow_schema}
-    checks = _parsed(tuple[CheckResult, ...], row.checks)
-    inspection = row.body["inspection"] | schema
+    said = patched(row.details, row.patch)
+    inspection = said["version"]["inspection"] | schema
     if not row.arrow_schema:  # in a list, the layouts say nothing of their columns either
         inspection["layouts"] = [each | {"arrow_schema": None} for each in inspection["layouts"]]
-    body = row.body | {"status": row.status, "checks": checks, "inspection": inspection}
+    body = said["version"] | {"status": row.status, "checks": said["checks"], "inspection": inspection}
     return Entry(
         # In a list no table comes twice, and is small.
         table=_parsed(FeatureTable, row.table) if row.arrow_schema else FeatureTable.model_validate_json(row.table),
@@ -117,7 +127,7 @@ def entry_of(row: Any) -> Entry:
     )
 
 
-# Most of an entry is the same for many: all versions have their table's columns, and most pass the same checks.
+# Much of an entry is the same for many: all versions have their table's columns.
 # Remembered by what was read of it this time, so never out of date.
 @lru_cache(maxsize=4000)
 def _parsed(kind: Any, text: str) -> Any:
@@ -169,11 +179,12 @@ def of_run(connection: sa.Connection, run_id: str) -> tuple[Entry, ...]:
     return tuple(map(entry_of, connection.execute(statement.order_by(versions.c.id))))
 
 
-def identity(snapshot: str | None, fingerprint: str) -> str:
+def identity(snapshot: str | None, fingerprint: str) -> bytes:
     """What tells one state of a location from another. The fingerprint, too: a table may be written anew in place, and
     its log then begins again at the same snapshot.
     """
-    return f"{'' if snapshot is None else snapshot}@{fingerprint}"
+    said = f"{'' if snapshot is None else snapshot}@{fingerprint}"
+    return hashlib.sha256(said.encode()).digest()[:16]
 
 
 def at_place(connection: sa.Connection, ref: TableRef, seen: Inspection) -> Entry | None:
@@ -184,21 +195,26 @@ def at_place(connection: sa.Connection, ref: TableRef, seen: Inspection) -> Entr
 
 def below(connection: sa.Connection, location: Location) -> tuple[Entry, ...]:
     """All versions at a location or below it, whatever their status."""
-    inside = versions.c.location.startswith(f"{location.removesuffix('/')}/", autoescape=True)
-    chosen = sa.select(*SELECTED).select_from(JOINED).where((versions.c.location == str(location)) | inside)
+    chosen = sa.select(*SELECTED).select_from(JOINED).where(at_or_below(location))
     return tuple(map(entry_of, connection.execute(chosen.order_by(versions.c.location, versions.c.revision))))
+
+
+def at_or_below(location: Location) -> sa.ColumnElement[bool]:
+    place = location.removesuffix("/")
+    inside = sa.and_(versions.c.location > f"{place}/", versions.c.location < f"{place}0")  # which follows the slash
+    return sa.or_(versions.c.location == str(location), inside)
 
 
 def places(connection: sa.Connection) -> dict[str, str]:
     """The location of each version by its id; also of those that were published before they were unregistered."""
     found = {row.id: row.location for row in connection.execute(sa.select(versions.c.id, versions.c.location))}
     published = sa.select(events.c.version_id).where(events.c.kind == "published")
-    promised = events.c.details["expired"].as_string().is_(None)  # what was kept to its end is promised no longer
-    gone = sa.select(events.c.version_id).where(UNREGISTERED, promised, events.c.version_id.in_(published))
-    first = sa.select(events.c.version_id, events.c.details).where(
-        events.c.kind.in_(("registered", "relocated")), events.c.version_id.in_(gone)
-    )
-    for row in connection.execute(first.order_by(events.c.number)):
+    ended = sa.select(events.c.version_id, events.c.details).where(UNREGISTERED, events.c.version_id.in_(published))
+    # What was kept to its end is promised no longer.
+    gone = [row.version_id for row in connection.execute(ended) if row.details.get("expired") is None]
+    moves = sa.select(events.c.version_id, events.c.details).where(events.c.kind.in_(("registered", "relocated")))
+    moves = moves.where(events.c.version_id.in_(sa.bindparam("gone", expanding=True))).order_by(events.c.number)
+    for row in (row for some in chunks(gone) for row in connection.execute(moves, {"gone": some})):
         inspection = row.details["version"]["inspection"] if "version" in row.details else row.details["inspection"]
         found[row.version_id] = inspection["location"]
     return found
@@ -269,26 +285,6 @@ def keep_schema(connection: sa.Connection, schema_id: str, fields: list[Any], ar
         row = {"id": schema_id, "fields": fields, "arrow_schema": arrow_schema}
         dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
         connection.execute(dialect.insert(schemas).on_conflict_do_nothing(), row)
-
-
-def keep_manifests(connection: sa.Connection, version_id: str, contents: Mapping[ManifestPart, bytes]) -> None:
-    rows = [{"version_id": version_id, "part": part, "content": content} for part, content in contents.items()]
-    connection.execute(sa.insert(manifests), rows)
-
-
-def replace_manifest(connection: sa.Connection, version_id: str, content: bytes) -> None:
-    """That of the files."""
-    connection.execute(sa.update(manifests).where(_manifest_of(version_id, "files")).values(content=content))
-
-
-def manifest(connection: sa.Connection, version_id: str, part: ManifestPart = "files") -> bytes | None:
-    chosen = sa.select(manifests.c.content).where(_manifest_of(version_id, part))
-    content: bytes | None = connection.execute(chosen).scalar()
-    return content
-
-
-def _manifest_of(version_id: str, part: ManifestPart) -> sa.ColumnElement[bool]:
-    return sa.and_(manifests.c.version_id == version_id, manifests.c.part == part)
 
 
 def by_ids(connection: sa.Connection, ids: list[str], columns: bool) -> tuple[Entry, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,13 +10,17 @@ import sqlalchemy as sa
 from pydantic_core import to_jsonable_python
 
 from feature_registry.catalog import texts
-from feature_registry.catalog.changes import Changes
+from feature_registry.catalog.changes import Changes, chunks, upsert
 from feature_registry.catalog.database import lock_numbers
 from feature_registry.catalog.derivation import derive
-from feature_registry.catalog.schema import events, versions
+from feature_registry.catalog.schema import RECORD, events, subjects, versions
 from feature_registry.model import Event, FeatureTable, TableVersion
 
 Row = dict[str, Any]
+
+_SUBJECTS = sa.select(subjects).where(
+    sa.tuple_(subjects.c.datastack, subjects.c.name).in_(sa.bindparam("named", expanding=True))
+)
 
 
 def new(
@@ -58,9 +62,27 @@ def record_all(connection: sa.Connection, news: Sequence[Row]) -> None:
         changes = Changes(connection)
         derive(changes, [Event.model_construct(**row) for row in news])  # whatever its number and its time will be
         changes.write()
+        ids = _subjects(connection, {(row["datastack"], row["name"] or "") for row in news})
         lock_numbers(connection)
         at = _instant(connection)
-        connection.execute(sa.insert(events), [{"at": at} | row for row in news])
+        rows = [{"at": at, "subject_id": ids[row["datastack"], row["name"] or ""]} | _own(row) for row in news]
+        connection.execute(sa.insert(events), rows)
+
+
+def _own(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name not in ("datastack", "name")}
+
+
+def _subjects(connection: sa.Connection, named: Set[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """The ids of what events are about, which is added where it is new."""
+    known: dict[tuple[str, str], int] = {}
+    for some in chunks(named):
+        known |= {(row.datastack, row.name): row.id for row in connection.execute(_SUBJECTS, {"named": some})}
+    if named <= known.keys():
+        return known
+    new = [{"datastack": datastack, "name": name} for datastack, name in sorted(named - known.keys())]
+    upsert(connection, subjects, ("datastack", "name"), new)
+    return _subjects(connection, named)
 
 
 def _instant(connection: sa.Connection) -> datetime:
@@ -76,14 +98,30 @@ def _instant(connection: sa.Connection) -> datetime:
 
 
 def newest_at(connection: sa.Connection, instant: datetime) -> int:
-    """The number of the newest event up to an instant; 0 before the first."""
-    chosen = sa.select(events.c.number).where(events.c.at <= instant)
-    return connection.execute(chosen.order_by(events.c.at.desc(), events.c.number.desc()).limit(1)).scalar() or 0
+    """The number of the newest event up to an instant; 0 before the first. Times ascend with the numbers."""
+    low, high = 0, newest(connection)
+    while low < high:
+        middle = (low + high + 1) // 2
+        row = connection.execute(_UP_TO, {"number": middle}).one_or_none()
+        if row is None or row.at <= instant:
+            low = middle
+        else:
+            high = row.number - 1
+    return low
+
+
+_UP_TO = sa.select(events.c.number, events.c.at).where(events.c.number <= sa.bindparam("number"))
+_UP_TO = _UP_TO.order_by(events.c.number.desc()).limit(1)
+
+
+def about_table(datastack: str, name: str) -> sa.ColumnElement[bool]:
+    table = sa.and_(subjects.c.datastack == datastack, subjects.c.name == name)
+    return events.c.subject_id == sa.select(subjects.c.id).where(table).scalar_subquery()
 
 
 def history(connection: sa.Connection, datastack: str, name: str, as_of: datetime | None = None) -> tuple[Event, ...]:
     """All events of a table, oldest first."""
-    chosen = sa.select(events).where(events.c.datastack == datastack, events.c.name == name)
+    chosen = RECORD.where(about_table(datastack, name))
     chosen = chosen if as_of is None else chosen.where(events.c.at <= as_of)
     return _read(connection, chosen)
 
@@ -92,8 +130,8 @@ def following(
     connection: sa.Connection, number: int, limit: int, datastack: str | None = None, kind: str | None = None
 ) -> tuple[Event, ...]:
     """The events after a number, in the order of their commits."""
-    chosen = sa.select(events).where(events.c.number > number).limit(limit)
-    chosen = chosen if datastack is None else chosen.where(events.c.datastack == datastack)
+    chosen = RECORD.where(events.c.number > number).limit(limit)
+    chosen = chosen if datastack is None else chosen.where(subjects.c.datastack == datastack)
     return _read(connection, chosen if kind is None else chosen.where(events.c.kind == kind))
 
 
@@ -104,7 +142,8 @@ def of_drafts(connection: sa.Connection, some: Iterable[Event], person: str) -> 
     found = {row.id: row.status != "draft" or row.created_by == person for row in connection.execute(held)}
     gone = [version_id for version_id in ids if version_id not in found]
     if gone:
-        of_tables = sa.tuple_(events.c.datastack, events.c.name).in_({ids[version_id] for version_id in gone})
+        named = sa.tuple_(subjects.c.datastack, subjects.c.name).in_({ids[version_id] for version_id in gone})
+        of_tables = events.c.subject_id.in_(sa.select(subjects.c.id).where(named))
         told = sa.or_(events.c.kind == "published", sa.and_(events.c.kind == "registered", events.c.by == person))
         found |= dict.fromkeys(gone, False)
         seen = sa.select(events.c.version_id).where(of_tables, events.c.version_id.in_(gone), told)
@@ -118,9 +157,7 @@ def _read(connection: sa.Connection, chosen: sa.Select[Any]) -> tuple[Event, ...
 
 def maker(connection: sa.Connection, datastack: str, name: str) -> str | None:
     """Who registered the first of a table's versions; None before that."""
-    first = sa.select(events.c.details).where(
-        events.c.datastack == datastack, events.c.name == name, events.c.kind == "registered"
-    )
+    first = sa.select(events.c.details).where(about_table(datastack, name), events.c.kind == "registered")
     details = connection.execute(first.order_by(events.c.number).limit(1)).scalar()
     return None if details is None else details["version"]["created_by"]
 
@@ -129,10 +166,11 @@ def names(
     connection: sa.Connection, as_of: datetime | None, datastack: str | None = None, limit: int = 100
 ) -> list[str]:
     """The datastacks that were known, or the tables of one of them."""
-    column = events.c.datastack if datastack is None else events.c.name
-    chosen = sa.select(column).where(column.is_not(None)).distinct().order_by(column).limit(limit)
-    chosen = chosen if datastack is None else chosen.where(events.c.datastack == datastack)
-    chosen = chosen if as_of is None else chosen.where(events.c.at <= as_of)
+    column = subjects.c.datastack if datastack is None else subjects.c.name
+    chosen = sa.select(column).where(column != "").distinct().order_by(column).limit(limit)
+    chosen = chosen if datastack is None else chosen.where(subjects.c.datastack == datastack)
+    if as_of is not None:
+        chosen = chosen.where(sa.exists().where(events.c.subject_id == subjects.c.id, events.c.at <= as_of))
     return list(connection.execute(chosen).scalars())
 
 

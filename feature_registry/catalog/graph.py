@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from pydantic_core import from_json
 
-from feature_registry.catalog.schema import UNREGISTERED, events, facets, feature_tables, lineage, versions
+from feature_registry.catalog.schema import facets, feature_tables, lineage, unregistered, versions
 from feature_registry.model import TableRef
-from feature_registry.model.versions import DRIFT
+from feature_registry.model.versions import DRIFT as _DRIFT
 
+DRIFT = frozenset(_DRIFT)
 CHUNK = 500  # of tables in one statement
 WHOLE = {"depth": 1, "step": 0}  # a walk without a limit goes nowhere
 # A version's exact reference, in two parts, as edges name it.
@@ -24,8 +25,6 @@ AT = (
 )
 _OF_TABLES = versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
 _SUPERSEDED = feature_tables.c.body["superseded_by"].as_string()
-_CHECKS = sa.cast(versions.c.checks, sa.Text)
-_FAILED = _CHECKS.contains('"failed"')
 _NOWHERE = sa.literal_column("0", sa.Integer).label("distance")
 
 
@@ -39,10 +38,8 @@ class Edge(NamedTuple):
 class Node(NamedTuple):
     """What the walks must know of a table version."""
 
-    id: str
     status: str
     created_by: str
-    current: bool
     revised_by: str | None  # the newest published revision, where that is another and newer
     superseded_by: str | None
     drifted: bool  # and was not to
@@ -98,20 +95,17 @@ def _leading(near: str, far: str, start: sa.Select[Any]) -> sa.Select[Any]:
     return sa.select(child, parent).join(reached, at).where(within).distinct()
 
 
-_WENT = sa.select(
-    (events.c.datastack + "/" + events.c.name).label("table"),
-    (
-        sa.func.coalesce(events.c.details["mat_version"].as_string(), "unversioned")
-        + "."
-        + events.c.details["revision"].as_string()
-    ).label("at"),
-).where(UNREGISTERED)
+_WENT = sa.select(unregistered)
 # What may make others stale: a version that readers get no more, or that is not what it was, and one that went.
-_DOUBTED = sa.union_all(
-    sa.select(TABLE.label("table"), AT.label("at"), _NOWHERE)
-    .select_from(_OF_TABLES)
-    .where(sa.or_(~versions.c.current, versions.c.status == "deprecated", _SUPERSEDED.is_not(None), _FAILED)),
-    _WENT.add_columns(_NOWHERE),
+_DOUBTED = sa.select(
+    sa.union_all(
+        sa.select(TABLE.label("table"), AT.label("at"), _NOWHERE)
+        .select_from(_OF_TABLES)
+        .where(
+            sa.or_(~versions.c.current, versions.c.status == "deprecated", _SUPERSEDED.is_not(None), versions.c.failed)
+        ),
+        _WENT.add_columns(_NOWHERE),
+    ).subquery()
 )
 _ONE = sa.select(
     sa.cast(sa.bindparam("table"), sa.String).label("table"),
@@ -135,78 +129,79 @@ def down(connection: sa.Connection, ref: str, depth: int | None = None) -> list[
 
 def down_from_doubted(connection: sa.Connection) -> list[Edge]:
     """All edges that what is wrong with a table version may spread by."""
-    return sorted(Edge(*row) for row in connection.execute(_DOWN_FROM_DOUBTED, WHOLE))
+    return sorted(map(Edge._make, connection.execute(_DOWN_FROM_DOUBTED, WHOLE).all()))
 
 
 def _edges(connection: sa.Connection, walk: sa.Select[Any], ref: str, depth: int | None) -> list[Edge]:
     table, at = ref.split("@")
     limits = WHOLE if depth is None else {"depth": depth, "step": 1}
-    return sorted(Edge(*row) for row in connection.execute(walk, {"table": table, "at": at, **limits}))
+    return sorted(map(Edge._make, connection.execute(walk, {"table": table, "at": at, **limits}).all()))
 
 
 # ------------------------------------------------------------------------------------------------------------ nodes
 
-_NAMES = sa.tuple_(feature_tables.c.datastack, feature_tables.c.name).in_(sa.bindparam("names", expanding=True))
+# SQLite uses no index for pairs, so it is given their halves, too.
+_NAMES = sa.and_(
+    feature_tables.c.datastack.in_(sa.bindparam("stacks", expanding=True)),
+    feature_tables.c.name.in_(sa.bindparam("names", expanding=True)),
+    sa.tuple_(feature_tables.c.datastack, feature_tables.c.name).in_(sa.bindparam("tables", expanding=True)),
+)
+# SQLite has no statistics, and would join from the versions, which it would read all.
+_OF_NAMES = versions.c.table_id.in_(sa.select(feature_tables.c.id).where(_NAMES))
 _NODES = (
     sa.select(
         TABLE.label("table"),
         AT.label("at"),
         versions.c.mat_version,
         versions.c.revision,
-        versions.c.id,
         versions.c.status,
         versions.c.created_by,
-        versions.c.current,
         _SUPERSEDED.label("superseded_by"),
-        sa.case((_FAILED, _CHECKS), else_="[]").label("checks"),
+        versions.c.patch,  # a look at what is registered changes what was said of it
     )
     .select_from(_OF_TABLES)
-    .where(_NAMES, sa.func.coalesce(versions.c.mat_version, -1).in_(sa.bindparam("mat_versions", expanding=True)))
+    .where(_OF_NAMES, sa.func.coalesce(versions.c.mat_version, -1).in_(sa.bindparam("mat_versions", expanding=True)))
 )
 
 
 def nodes(connection: sa.Connection, refs: Iterable[str]) -> dict[str, Node]:
     """Those of the exact references that are in the catalog, drafts of anybody too."""
-    wanted = set(refs)
+    wanted: defaultdict[str, set[str]] = defaultdict(set)
+    for ref in refs:
+        table, _, at = ref.partition("@")
+        wanted[table].add(at)
     found: dict[str, Node] = {}
-    remaining = iter(sorted(wanted))
-    while some := list(islice(remaining, CHUNK)):
-        parsed = [TableRef.parse(ref) for ref in some]
-        names = sorted({(ref.datastack, ref.name) for ref in parsed})
-        numbers = sorted({ref.mat_version if isinstance(ref.mat_version, int) else -1 for ref in parsed})
-        rows = connection.execute(_NODES, {"names": names, "mat_versions": numbers}).all()
-        newest: dict[tuple[str, int | None], Any] = {}
+    for chosen in _chunks(wanted):
+        ats = {at.partition(".")[0] for stack, name in chosen["tables"] for at in wanted[f"{stack}/{name}"]}
+        numbers = sorted({int(at) if at.isdecimal() else -1 for at in ats})
+        rows = connection.execute(_NODES, chosen | {"mat_versions": numbers}).all()
+        newest: dict[tuple[str, int | None], int] = {}  # published revision
         for row in rows:
-            key = (row.table, row.mat_version)
-            if row.status == "published" and (key not in newest or newest[key].revision < row.revision):
-                newest[key] = row
+            if row.status == "published":
+                newest[row.table, row.mat_version] = max(row.revision, newest.get((row.table, row.mat_version), 0))
         for row in rows:
-            ref = f"{row.table}@{row.at}"
-            if ref in wanted:
-                best = newest.get((row.table, row.mat_version))
-                revised_by = f"{best.table}@{best.at}" if best is not None and best.revision > row.revision else None
-                failed = {each["name"] for each in from_json(row.checks) if each["outcome"] == "failed"}
-                found[ref] = Node(
-                    row.id,
-                    row.status,
-                    row.created_by,
-                    row.current,
-                    revised_by,
-                    row.superseded_by,
-                    not failed.isdisjoint(DRIFT),
-                )
+            if row.at in wanted[row.table]:
+                best = newest.get((row.table, row.mat_version), 0)
+                found[f"{row.table}@{row.at}"] = _node(row, best if best > row.revision else None)
     return found
 
 
-_GONE = _WENT.where(sa.tuple_(events.c.datastack, events.c.name).in_(sa.bindparam("names", expanding=True)))
+def _node(row: Any, newer: int | None) -> Node:
+    revised_by = None if newer is None else f"{row.table}@{row.at.partition('.')[0]}.{newer}"
+    failed = {each["name"] for each in (row.patch or {}).get("checks", ()) if each["outcome"] == "failed"}
+    return Node(row.status, row.created_by, revised_by, row.superseded_by, not DRIFT.isdisjoint(failed))
+
+
+_GONE = _WENT.where(unregistered.c.table.in_(sa.bindparam("names", expanding=True)))
 
 
 def gone(connection: sa.Connection, refs: Iterable[str]) -> set[str]:
     """Those that were unregistered, of exact references that are not in the catalog."""
     wanted = set(refs)
     found: set[str] = set()
-    for names in _chunks(ref.partition("@")[0] for ref in wanted):
-        found |= {f"{row.table}@{row.at}" for row in connection.execute(_GONE, {"names": names})}
+    for chosen in _chunks(ref.partition("@")[0] for ref in wanted):
+        names = {"names": list(map("/".join, chosen["tables"]))}
+        found |= {f"{row.table}@{row.at}" for row in connection.execute(_GONE, names)}
     return wanted & found
 
 
@@ -254,7 +249,7 @@ _STANDING = (
         (versions.c.id == feature_tables.c.face_id).label("face"),
     )
     .select_from(_OF_TABLES)
-    .where(_NAMES, versions.c.current)
+    .where(_OF_NAMES, versions.c.current)
 )
 _VERSIONS = sa.exists().where(versions.c.table_id == feature_tables.c.id)
 _HIDDEN = sa.select(TABLE).where(
@@ -264,18 +259,19 @@ _HIDDEN = sa.select(TABLE).where(
 )
 
 
-def _chunks(tables: Iterable[str]) -> Iterator[list[tuple[str, ...]]]:
-    """(datastack, name) of tables, as many as fit into a statement."""
+def _chunks(tables: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The values of `_NAMES` for tables, as many at once as fit into a statement."""
     remaining = iter(sorted({table for table in tables if "/" in table}))  # what people say may be none
     while some := list(islice(remaining, CHUNK)):
-        yield [tuple(table.split("/")) for table in some]
+        pairs = [tuple(table.split("/")) for table in some]
+        yield {"tables": pairs, "stacks": sorted({one for one, _ in pairs}), "names": sorted({two for _, two in pairs})}
 
 
 def said(connection: sa.Connection, tables: Iterable[str]) -> dict[str, Said]:
     """What is said of those of the tables that are known."""
     found: dict[str, Said] = {}
-    for names in _chunks(tables):
-        for row in connection.execute(_SAID.where(_NAMES), {"names": names}):
+    for chosen in _chunks(tables):
+        for row in connection.execute(_SAID.where(_NAMES), chosen):
             found[row.table] = Said(row.datastack, row.superseded_by, row.references or {}, row.columns or {})
     return found
 
@@ -292,8 +288,8 @@ def deriving(connection: sa.Connection, columns: Iterable[str]) -> set[str]:
 def standing(connection: sa.Connection, tables: Iterable[str]) -> dict[tuple[str, str], str]:
     """What readers get of the tables, by (table, "1507"), (table, "unversioned") and (table, "latest")."""
     found: dict[tuple[str, str], str] = {}
-    for names in _chunks(tables):
-        for row in connection.execute(_STANDING, {"names": names}):
+    for chosen in _chunks(tables):
+        for row in connection.execute(_STANDING, chosen):
             ref = f"{row.table}@{row.at}"
             found[row.table, row.at.partition(".")[0]] = ref
             if row.face:
@@ -304,6 +300,6 @@ def standing(connection: sa.Connection, tables: Iterable[str]) -> dict[tuple[str
 def hidden(connection: sa.Connection, tables: Iterable[str], person: str) -> set[str]:
     """Those of the tables of which there are only other people's drafts."""
     found: set[str] = set()
-    for names in _chunks(tables):
-        found |= set(connection.execute(_HIDDEN, {"names": names, "person": person}).scalars())
+    for chosen in _chunks(tables):
+        found |= set(connection.execute(_HIDDEN, chosen | {"person": person}).scalars())
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,15 +24,14 @@ _VALID = sa.func.coalesce(mat_versions.c.valid, sa.true())
 class Expired:
     """By the days of a retention, before when a version was made whose retention is over."""
 
-    before: Mapping[str, str]
+    before: Mapping[str, datetime]
 
     def holds(self, of: sa.FromClause = versions) -> sa.ColumnElement[bool]:
-        made = of.c.body["created_at"].as_string()
         kept = sa.select(facets.c.table_id).where(facets.c.kind == "retention")
         return sa.or_(
             sa.false(),
             *(
-                sa.and_(of.c.table_id.in_(kept.where(facets.c.value == days)), made < before)
+                sa.and_(of.c.table_id.in_(kept.where(facets.c.value == days)), of.c.created_at < before)
                 for days, before in self.before.items()
             ),
         )
@@ -42,9 +41,7 @@ class Expired:
         if not self.before:
             return feature_tables.c.face_id
         face, other, frozen = versions.alias("face"), versions.alias("beside"), mat_versions.alias()
-        at = sa.and_(
-            frozen.c.datastack == feature_tables.c.datastack, frozen.c.mat_version == other.c.mat_version
-        )
+        at = sa.and_(frozen.c.datastack == feature_tables.c.datastack, frozen.c.mat_version == other.c.mat_version)
         next_best = (
             sa.select(other.c.id)
             .select_from(other.outerjoin(frozen, at))
@@ -61,8 +58,7 @@ class Expired:
 
 def expired(connection: sa.Connection, now: datetime) -> Expired:
     days = connection.execute(sa.select(facets.c.value).where(facets.c.kind == "retention").distinct()).scalars()
-    # Spelled as in the stored bodies, so that texts compare as instants.
-    return Expired({each: _spelled(now - timedelta(days=int(each))) for each in days})
+    return Expired({each: now - timedelta(days=int(each)) for each in days})
 
 
 def latest(connection: sa.Connection, ref: TableRef, now: datetime) -> Entry | None:
@@ -82,7 +78,3 @@ def nearest(connection: sa.Connection, ref: TableRef, now: datetime) -> Entry | 
 def _first(connection: sa.Connection, chosen: sa.Select[Any], ref: TableRef) -> Entry | None:
     row = connection.execute(chosen, {"datastack": ref.datastack, "name": ref.name}).one_or_none()
     return None if row is None else entry_of(row)
-
-
-def _spelled(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -22,7 +22,16 @@ from feature_registry.catalog.changes import Changes, chunks
 from feature_registry.catalog.database import Database
 from feature_registry.catalog.derivation import derive
 from feature_registry.catalog.events import newest, newest_at
-from feature_registry.catalog.schema import events, manifests, metadata, schemas
+from feature_registry.catalog.schema import (
+    RECORD,
+    events,
+    grants,
+    manifest_forms,
+    manifests,
+    metadata,
+    schemas,
+    subjects,
+)
 from feature_registry.model import Event, aware
 
 STATES_KEPT = 64
@@ -94,7 +103,7 @@ class State:
             )
             weakref.finalize(self, engine.dispose)
             connection = engine.connect()
-            kept = [table for table in metadata.sorted_tables if table not in (events, manifests)]
+            kept = [table for table in metadata.sorted_tables if table not in (manifest_forms, manifests, grants)]
             metadata.create_all(connection, kept)
             documents.create(connection)
             with database.read() as source:
@@ -104,24 +113,32 @@ class State:
         return self._connection
 
     def _replay(self, source: sa.Connection, target: sa.Connection) -> None:
-        changes = Changes(target, empty=True)
-        chosen = sa.select(events).where(events.c.number <= self._number, *_within(self._scope))
-        rows = source.execution_options(yield_per=PAGE).execute(chosen.order_by(events.c.number))
-        needed: dict[str, None] = {}
-        for page in rows.partitions():
+        chosen = _RECORD.where(events.c.number <= self._number, *_within(self._scope)).order_by(events.c.number)
+        changes, known = Changes(target, empty=True), set[str]()
+        target.execute(sa.insert(subjects), [dict(row) for row in source.execute(sa.select(subjects)).mappings()])
+        for page in source.execution_options(yield_per=PAGE).execute(chosen).partitions():
             self.size += len(page)
-            needed |= dict.fromkeys(row.details["schema"] for row in page if row.kind == "registered")
+            registered = [row._mapping for row in page if row.kind == "registered"]
+            for some in chunks({row["details"]["schema"] for row in registered} - known):
+                known.update(some)
+                copied = source.execute(sa.select(schemas).where(schemas.c.id.in_(some)))
+                target.execute(sa.insert(schemas), [dict(row._mapping) for row in copied])
             derive(changes, cast("Sequence[Event]", page))  # rows are as good, and validated long ago
             changes.flush()
-        for some in chunks(needed):
-            copied = source.execute(sa.select(schemas).where(schemas.c.id.in_(some)))
-            target.execute(sa.insert(schemas), [dict(row._mapping) for row in copied])
+            if registered:
+                rows = [{name: row[name] for name in _KEPT} | {"details": row["packed"]} for row in registered]
+                target.execute(sa.insert(events), rows)
         changes.write()
+
+
+# As events are stored, too, so that those that hold what versions are need not be packed again.
+_RECORD = RECORD.add_columns(events.c.subject_id, sa.type_coerce(events.c.details, sa.LargeBinary).label("packed"))
+_KEPT = ("number", "at", "by", "kind", "subject_id", "version_id")
 
 
 def _within(scope: Scope) -> Iterator[sa.ColumnElement[bool]]:
     datastack, name = scope
     if datastack is not None:
-        yield events.c.datastack == datastack
+        yield subjects.c.datastack == datastack
     if name is not None:
-        yield sa.or_(events.c.name == name, events.c.name.is_(None))
+        yield subjects.c.name.in_((name, ""))

@@ -13,9 +13,8 @@ import sqlalchemy as sa
 from feature_registry.catalog import entries, graph, texts
 from feature_registry.catalog.documents import matches
 from feature_registry.catalog.latest import Expired, expired
-from feature_registry.catalog.schema import datastacks, facets, feature_tables, versions
+from feature_registry.catalog.schema import datastacks, facets, feature_tables, producers, versions
 from feature_registry.errors import Invalid
-from feature_registry.location import Location
 from feature_registry.model import Found, Search
 
 # Built once: SQLAlchemy takes longer for it than the database for a page.
@@ -100,13 +99,12 @@ def _of_owner(owner: str) -> sa.ColumnElement[bool]:
 
 
 def _of_producer(producer: str) -> sa.ColumnElement[bool]:
-    code_version = versions.c.body["producer"]["code_version"].as_string()
-    names = (versions.c.pipeline, versions.c.model, versions.c.run_id, code_version)
-    return sa.or_(*(name == producer for name in names))
+    names = (producers.c.pipeline, producers.c.model, producers.c.code_version)
+    return sa.or_(versions.c.run_id == producer, _made_by(sa.or_(*(name == producer for name in names))))
 
 
-def _at_place(location: Location) -> sa.ColumnElement[bool]:
-    return sa.or_(versions.c.location == location, versions.c.location.startswith(f"{location}/", autoescape=True))
+def _made_by(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    return versions.c.producer_id.in_(sa.select(producers.c.id).where(condition))
 
 
 def _said(field: str) -> Any:
@@ -136,8 +134,8 @@ _CONDITIONS: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
     "hash_column": lambda column: sa.or_(_facet("hash", column), _facet("bucketed", column)),
     "producer": _of_producer,
     "superseded_by": lambda table: _said("superseded_by").as_string() == table,
-    "location": _at_place,
-    "snapshot": lambda snapshot: versions.c.body["inspection"]["snapshot"].as_string() == snapshot,
+    "location": entries.at_or_below,
+    "snapshot": lambda snapshot: versions.c.snapshot == snapshot,
     "layout": lambda layout: _facet("layout", layout),
     "usage_constraints": lambda words: _said("usage_constraints").as_string().icontains(words, autoescape=True),
     "citation": lambda words: _said("citation").as_string().icontains(words, autoescape=True),
@@ -159,7 +157,7 @@ def _token(position: list[Any]) -> str:
 def _position(after: str, keys: list[Any]) -> list[Any]:
     try:
         position = json.loads(base64.urlsafe_b64decode(after))
-        expected = [str if isinstance(key.type, sa.String) else float for key in keys]
+        expected = [float if isinstance(key.type, sa.Float) else str for key in keys]
         fits = isinstance(position, list) and list(map(type, position)) == expected
     except ValueError:
         fits = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-import json
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,7 +14,7 @@ _VERSIONS = (
         versions.c.id,
         feature_tables.c.datastack,
         feature_tables.c.name,
-        sa.cast(versions.c.checks, sa.Text).label("checks"),
+        versions.c.patch,
     )
     .select_from(versions.join(feature_tables, feature_tables.c.id == versions.c.table_id))
     .where(versions.c.status != "draft")
@@ -30,11 +30,13 @@ def longest(
     """
     said = {"datastack": datastack, "name": name}
     chosen = _VERSIONS.where(*(feature_tables.c[each] == value for each, value in said.items() if value is not None))
-    aged = ((_at(row.checks), row.id, row.datastack, row.name) for row in connection.execute(chosen))
+    aged = ((_at(row.patch), row.id, row.datastack, row.name) for row in connection.execute(chosen))
     ordered = sorted(aged) if limit is None else heapq.nsmallest(limit, aged)
     return [found[1:] for found in ordered]
 
 
-def _at(checks: str) -> str:
+def _at(patch: dict[str, Any] | None) -> str:
     """When somebody looked whether it is there, after its registration."""
-    return max((each.get("at") or "" for each in json.loads(checks) if each["name"] == "exists"), default="")
+    return max(
+        (each.get("at") or "" for each in (patch or {}).get("checks", ()) if each["name"] == "exists"), default=""
+    )

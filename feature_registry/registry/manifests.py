@@ -11,23 +11,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_registry.catalog import entries
+from feature_registry.catalog.manifests import LARGE
 from feature_registry.formats import Inspected
 from feature_registry.model import Inspection
 
 
 def encode(manifest: pa.Table) -> bytes:
-    """An Arrow IPC stream, compressed as a whole: a small table has more schema than data."""
+    """An Arrow IPC stream. The catalog packs what small ones have in common, which is most of them."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, manifest.schema) as writer:
+    options = pa.ipc.IpcWriteOptions(compression="zstd" if manifest.nbytes > LARGE else None)
+    with pa.ipc.new_stream(sink, manifest.schema, options=options) as writer:
         writer.write_table(manifest.combine_chunks())
-    raw = sink.getvalue()
-    compressed: bytes = pa.compress(raw, codec="zstd", asbytes=True)
-    return int(raw.size).to_bytes(8, "little") + compressed
+    return bytes(sink.getvalue())
 
 
 def decode(content: bytes) -> pa.Table:
-    size = int.from_bytes(content[:8], "little")
-    return pa.ipc.open_stream(pa.decompress(content[8:], decompressed_size=size, codec="zstd")).read_all()
+    return pa.ipc.open_stream(content).read_all()
 
 
 def encoded(inspected: Inspected) -> dict[entries.ManifestPart, bytes]:

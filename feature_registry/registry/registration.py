@@ -315,7 +315,6 @@ def new_version(
         details={
             "version": body,
             "schema": schema_id,
-            "columns": [field.name for field in inspection.fields],
             "checks": version.checks,
             **details,
         },

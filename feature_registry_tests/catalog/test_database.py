@@ -66,7 +66,7 @@ def test_another_users_migrations_in_the_same_database_are_left_alone(tmp_path: 
         Database(f"sqlite:///{path}").close()
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("SELECT * FROM alembic_version").fetchall() == [("theirs",)]
-        assert other.execute("SELECT * FROM feature_registry_migration").fetchall() == [("0001_first",)]
+        assert other.execute("SELECT * FROM feature_registry_migration").fetchall() == [("0002_once",)]
 
 
 def test_the_index_of_the_past_is_that_of_the_migration(tmp_path: Path) -> None:

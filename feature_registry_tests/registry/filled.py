@@ -52,6 +52,8 @@ def fill(registry: Registry, data: Path) -> None:
     register(registry.acting(Person(name="bob", groups=("team",))), write(data / "e", 6), mat_version=8, tags=["other"])
     registry.deprecate("d/spines@7", "outdated", "d/synapses")
     register(registry, write(data / "f", 9), mat_version=8, publish=False)
+    register(registry, write(data / "g", 10), mat_version=9)
+    registry.unregister("d/synapses@9")
     registry.edit("d/synapses", {"license": "CC-BY-4.0"})
 
 

@@ -125,7 +125,7 @@ HARM: dict[str, Callable[[Path], Any]] = {
     "a live catalog": lambda path: path.write_bytes((path.parent / "catalog0.db").read_bytes()),
     "altered": change("UPDATE versions SET location = replace(location, '/a', '/z') WHERE location LIKE '%/a'"),
     "a row less": change("DELETE FROM lineage"),
-    "no JSON": change("UPDATE versions SET body = substr(body, 2) WHERE revision = 1"),
+    "no JSON": change("UPDATE events SET details = substr(details, 1, 50) WHERE kind = 'registered'"),
     "no time": change("UPDATE events SET at = 'yesterday' WHERE number = 3"),
     "of another version": change("UPDATE feature_registry_migration SET version_num = '0000_older'"),
 }

@@ -113,13 +113,11 @@ def _versions() -> None:
     )
     op.create_table(
         "lineage",
-        *(
-            sa.Column(name, sa.String, primary_key=True)
-            for name in ("child_table", "child_at", "parent_table", "parent_at")
-        ),
-        sqlite_with_rowid=False,
+        sa.Column("version_id", sa.String, sa.ForeignKey("versions.id"), primary_key=True),
+        sa.Column("parent", sa.String, primary_key=True),
+        sa.Column("parent_table", sa.String, nullable=False),
     )
-    op.create_index("lineage_by_parent", "lineage", ["parent_table", "parent_at"])
+    op.create_index("ix_lineage_parent_table", "lineage", ["parent_table"])
 
 
 def _aside() -> None:
