@@ -79,10 +79,13 @@ def show(
 def export(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Which export, such as catalog_json.")],
+    public: Annotated[bool, typer.Option("--public", help="Without what may not be handed on.")] = False,
     output: Annotated[Path | None, typer.Option(help="A file; unset: standard output.")] = None,
 ) -> None:
     """The catalog, without drafts, in another form."""
-    text = opened(context).export(name)
+    text = opened(context).export(name, public)
+    if text.withheld:
+        typer.echo(f"{text.withheld} table versions are left out: they may not be handed on", err=True)
     if output is None:
         typer.echo(text)
     else:

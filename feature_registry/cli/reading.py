@@ -11,10 +11,11 @@ import typer
 from feature_registry.cli import conditions
 from feature_registry.cli.catalog import AsJson, Nearest, printed
 from feature_registry.cli.commands import app, opened, quiet
+from feature_registry.client.download import TERMS
 from feature_registry.client.failures import explained
 from feature_registry.client.text import amount
 from feature_registry.errors import Invalid
-from feature_registry.model import Mode, Plan
+from feature_registry.model import Entry, Mode, Plan
 
 if TYPE_CHECKING:
     import polars as pl
@@ -90,7 +91,7 @@ def read(  # noqa: PLR0917 - Typer's arguments have places
         if output is None:
             _preview(plan.scan(), SHOWN if limit is None else limit)
         else:
-            _written(plan.scan() if limit is None else plan.scan().head(limit), output)
+            _written(plan.scan() if limit is None else plan.scan().head(limit), output, plan.entry)
             typer.echo(f"{output} ({amount(output.stat().st_size)})", err=True)
 
 
@@ -101,11 +102,13 @@ def _preview(frame: pl.LazyFrame, limit: int) -> None:
         typer.echo(str(frame.head(limit).collect()))
 
 
-def _written(frame: pl.LazyFrame, output: Path) -> None:
-    """Streams into a file beside it, so that a read that breaks off leaves nothing behind."""
+def _written(frame: pl.LazyFrame, output: Path, entry: Entry) -> None:
+    """Streams into a file beside it, so that a read that breaks off leaves nothing behind. Parquet keeps the terms."""
     draft = output.with_name(f".{output.name}.{os.getpid()}")
+    sink = SINKS[output.suffix.lower()]
+    said = {"table": str(entry.ref), **entry.table.model_dump(include=TERMS, exclude_none=True)}
     try:
-        getattr(frame, SINKS[output.suffix.lower()])(draft)
+        getattr(frame, sink)(draft, **({"metadata": said} if sink == "sink_parquet" else {}))
         draft.replace(output)
     finally:
         draft.unlink(missing_ok=True)

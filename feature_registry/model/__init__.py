@@ -65,6 +65,7 @@ from feature_registry.model.versions import Deprecation as Deprecation
 from feature_registry.model.versions import Entry as Entry
 from feature_registry.model.versions import Event as Event
 from feature_registry.model.versions import Existence as Existence
+from feature_registry.model.versions import Exported as Exported
 from feature_registry.model.versions import Inspection as Inspection
 from feature_registry.model.versions import Layout as Layout
 from feature_registry.model.versions import Leftover as Leftover

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, computed_field, model_validator
 
@@ -245,6 +245,23 @@ class Contents(Noun):
     datastacks: tuple[Datastack, ...] = ()
     mat_versions: tuple[MaterializationVersion, ...] = ()
     entries: tuple[Entry, ...] = ()
+
+    @property
+    def public(self) -> Contents:
+        """Without what may not be handed on."""
+        allowed = tuple(entry for entry in self.entries if entry.table.redistribution == "allowed")
+        return self.model_copy(update={"entries": allowed})
+
+
+class Exported(str):
+    """The text of an export. `withheld` table versions are not in it, because they may not be handed on."""
+
+    withheld: int
+
+    def __new__(cls, text: str, withheld: int = 0) -> Self:
+        made = super().__new__(cls, text)
+        made.withheld = withheld
+        return made
 
 
 class Leftover(Noun):

@@ -18,7 +18,7 @@ def declared(**fields: Any) -> Any:
 
 def test_only_what_was_said_is_metadata() -> None:
     said = declared(tags=["nucleus"]).metadata
-    assert said == {"owner": Owner(team="celltypes-team"), "description": "Shapes.", "tags": ("nucleus",)}
+    assert said == {"owner": Owner(team="celltypes-team"), "description": "Shapes.", "license": "MIT", "tags": ("nucleus",)}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,7 @@ def test_only_what_was_said_is_metadata() -> None:
         ({"columns": {"volume": Column("Volume", type="flaot64")}}, "columns.volume.type"),
         ({"owner": None}, "owner"),
         ({"description": ""}, "description"),
+        ({"license": None}, "license"),
     ],
 )
 def test_what_is_wrong_is_named(fields: dict[str, Any], field: str) -> None:
@@ -65,8 +66,14 @@ def test_the_name_must_be_one() -> None:
     assert refused.value.field == "name"
 
 
-def test_what_is_not_published_needs_no_owner() -> None:
-    assert declare("minnie65_public", "shapes", publish=False).metadata == {}
+def test_all_that_publishing_needs_is_named_at_once() -> None:
+    with pytest.raises(Invalid, match="description, owner, license"):
+        declare("minnie65_public", "shapes", publish=True)
+
+
+def test_a_feature_starts_as_a_draft_which_needs_no_owner() -> None:
+    declaration = declare("minnie65_public", "shapes")
+    assert (declaration.metadata, declaration.publish) == ({}, False)
 
 
 def test_a_reference_may_block_alone() -> None:

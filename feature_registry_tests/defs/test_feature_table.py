@@ -37,6 +37,7 @@ def nuclei() -> pl.DataFrame:
     owner={"team": "celltypes-team", "person": "ann@example.org"},
     key=["nucleus_id"],
     license="CC-BY-4.0",
+    publish=True,
     columns={"nucleus_volume": Column("Volume of the nucleus", unit="um^3", derived_from=("nuclei.volume",))},
     references={"nucleus_id": "nuclei.id"},
     tags=["nucleus", "two words"],

@@ -214,16 +214,25 @@ def plain(**said: Any) -> dg.AssetsDefinition:
     return asset
 
 
-def test_anyones_asset_is_registered_and_published(workshop: Workshop) -> None:
-    workshop.make(plain(owners=["team:lab"], description="Plain.", tags={"nucleus": ""}))
+SPOKEN: dict[str, Any] = {"owners": ["team:lab"], "description": "Plain.", "tags": {"nucleus": ""}}
+TOLD = {"feature_registry/license": "MIT", "feature_registry/publish": True}
+
+
+def test_anyones_asset_is_registered_and_published_if_it_says_so(workshop: Workshop) -> None:
+    workshop.make(plain(metadata=TOLD, **SPOKEN))
     entry = workshop.registry.describe(f"{DATASTACK}/plain@1507")
     assert (entry.version.status, entry.table.description, entry.table.tags) == ("published", "Plain.", ("nucleus",))
     assert entry.table.owner is not None
-    assert entry.table.owner.team == "lab"
+    assert (entry.table.owner.team, entry.table.license) == ("lab", "MIT")
+
+
+def test_anyones_asset_that_does_not_ask_for_it_stays_a_draft(workshop: Workshop) -> None:
+    workshop.make(plain(metadata={"feature_registry/license": "MIT"}, **SPOKEN))
+    assert workshop.registry.describe(f"{DATASTACK}/plain@1507").version.status == "draft"
 
 
 def test_anyones_asset_without_an_owner_stays_a_draft(workshop: Workshop) -> None:
-    workshop.make(plain(description="Plain."))
+    workshop.make(plain(description="Plain.", metadata=TOLD))
     assert workshop.registry.describe(f"{DATASTACK}/plain@1507").version.status == "draft"
 
 
@@ -239,6 +248,7 @@ def test_anyones_asset_loads_tables_and_notes_which(workshop: Workshop) -> None:
         ins={"sites": dg.AssetIn(key=sites.key)},
         owners=["team:lab"],
         description="Eager.",
+        metadata=TOLD,
     )
     def eager(sites: pl.DataFrame) -> pl.DataFrame:
         return sites

@@ -275,6 +275,7 @@ def plain_asset(workshop: Workshop, uri: str | None = None, **said: Any) -> dg.A
 
 
 SPOKEN: dict[str, Any] = {"description": "Plain.", "owners": ["team:others"], "tags": {"soma": ""}}
+SPOKEN["metadata"] = {"feature_registry/license": "MIT", "feature_registry/publish": True}
 
 
 def test_a_materialization_that_names_its_place_is_registered(workshop: Workshop) -> None:

@@ -22,7 +22,7 @@ from feature_registry.catalog import Connection
 from feature_registry.errors import Conflict, Invalid
 from feature_registry.formats import Inspected
 from feature_registry.model import Action, CheckResult, Entry, Inspection, Policies, Registration, TableRef
-from feature_registry.registry import manifests
+from feature_registry.registry import licences, manifests
 from feature_registry.registry.validation import corrections, mat_versions, places, schemas
 from feature_registry.registry.validation.schemas import arrow_type as arrow_type
 from feature_registry.registry.validation.schemas import schema as schema
@@ -46,6 +46,7 @@ DEFAULTS: dict[str, tuple[Action, str]] = {
     "corrects": ("warn", "who read the older one should know what was wrong with it"),
     "world_readable": ("warn", "open data are legitimate; only, nothing that is read there is counted"),
     "type_traps": ("warn", "there are readers enough for every type"),
+    "license": ("warn", "laboratories have terms of their own"),
     "exporter": ("warn", "columns of no use harm nobody"),
 }
 PIPELINE: dict[str, Action] = {"schema": "enforce", "key": "enforce"}  # and warn of all else
@@ -95,6 +96,8 @@ def examine(subject: Subject, registration: Registration, manifest: pa.Table) ->
     results.append(mat_versions.name(subject))
     results.append(places.world_readable(subject.inspection.location, manifest))
     results.append(type_traps(subject.inspection, manifest))
+    if subject.table.license is not None:
+        results.append(licences.check(subject.table.license))
     return tuple(results)
 
 
