@@ -290,7 +290,7 @@ def _fault(child: str, parent: str, known: Nodes, gone: set[str]) -> Cause | Non
     node = known[parent]
     if node.status == "deprecated":
         return Cause(table=parent, reason="deprecated")
-    if node.superseded_by and _table(node.superseded_by) != _table(child):
+    if node.superseded_by and _table(child) not in (_table(parent), _table(node.superseded_by)):
         return Cause(table=parent, reason="superseded", by=node.superseded_by)
     if node.revised_by and child.rpartition(".")[0] != parent.rpartition(".")[0]:
         return Cause(table=parent, reason="revised", by=node.revised_by)
