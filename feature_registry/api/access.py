@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Response
 
 from feature_registry.api.people import Acting
 from feature_registry.model import Grant, Plan, PlanRequest
+from feature_registry.registry import licences
 
 router = APIRouter(tags=["access"])
 
@@ -21,8 +22,10 @@ def health(registry: Acting) -> dict[str, Any]:
 @router.post("/v1/plans", response_model=Plan)
 def plan(request: PlanRequest, registry: Acting) -> Response:
     """Prunes, reserves the kept files' bytes, and gives links to them."""
+    made = registry.plan(request)
     # Serialised here: FastAPI would validate each of 10,000 files again.
-    return Response(registry.plan(request).model_dump_json(), media_type="application/json")
+    headers = licences.links(made.entry.table.license)
+    return Response(made.model_dump_json(), headers=headers, media_type="application/json")
 
 
 @router.get("/v1/grants/{grant}")

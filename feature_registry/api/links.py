@@ -19,7 +19,10 @@ from feature_registry.registry.links import RangeNotSatisfiable
 
 PREFIX = "/v1/links/"
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    307: {"description": "To a URL that is signed for just the range of the request", "headers": {"Location": {}}},
+    307: {
+        "description": "To a URL that is signed for just the range of the request",
+        "headers": {"Location": {}, "Link": {}},
+    },
     416: {"description": "The range lies outside the file"},
 }
 SIZE: dict[int | str, dict[str, Any]] = {200: {"description": "Content-Length is the file's size"}}
@@ -62,7 +65,7 @@ async def _answer(registry: Registry, token: str, request: Request) -> Response:
             size = str(await access.size(token))
             return Response(headers={"Content-Length": size, "Accept-Ranges": "bytes", "Cache-Control": "no-store"})
         url = await access.follow(token, request.headers.get("range"))
-        return Response(status_code=307, headers={"Location": url, "Cache-Control": "no-store"})
+        return Response(status_code=307, headers={"Location": url, "Cache-Control": "no-store", **access.terms(token)})
     except RangeNotSatisfiable as outside:
         return await _outside(access, token, outside)
     except RegistryError as error:

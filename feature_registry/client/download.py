@@ -37,6 +37,7 @@ TRIES = 6  # of a file, without a byte gained in between
 PAUSE = 0.5  # seconds before the second try, doubled each time
 TIMEOUT = httpx.Timeout(60, connect=10)
 MANIFEST = "table.json"
+TERMS = {"license", "usage_constraints", "redistribution", "citation"}  # under which copies are used
 
 
 def download(table: Table, folder: str | PathLike[str], where: Where, show: bool, layout: str | None) -> list[Path]:
@@ -259,7 +260,7 @@ def _facts(plan: Plan, files: list[str]) -> dict[str, Any]:
         "ref": str(plan.entry.ref),
         "version_id": plan.entry.version.id,
         "layout": plan.layout,
-        **table.model_dump(mode="json", include={"description", "license", "usage_constraints", "citation", "key"}),
+        **table.model_dump(mode="json", include={"description", "key", *TERMS}),
         "columns": [field.model_dump() | said.model_dump(mode="json", exclude={"type"}) for field, said in columns],
         **found.model_dump(mode="json", include={"partition_columns", "logical_types", "arrow_schema"}),
         "files": files,

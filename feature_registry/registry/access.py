@@ -20,7 +20,7 @@ from feature_registry.catalog import Connection, Database, entries, grants
 from feature_registry.errors import Conflict, Denied, Exhausted, NotFound, RegistryError
 from feature_registry.location import Location
 from feature_registry.model import Cost, Entry, Grant, Inspection, Person, Plan, PlannedFile, PlanRequest, TableVersion
-from feature_registry.registry import choosing, links, manifests
+from feature_registry.registry import choosing, licences, links, manifests
 from feature_registry.registry.ledger import Ledger
 from feature_registry.settings import Settings
 from feature_registry.storage import Store
@@ -51,6 +51,7 @@ class Opened:
     etags: pa.Array
     sizes: np.ndarray
     known_until: float
+    terms: Mapping[str, str]
 
 
 class Access:
@@ -84,7 +85,7 @@ class Access:
         else:
             grant, left = self._reserve(person, entry.version, request, cost.bytes, reading.kept.tolist())
         cost = cost.model_copy(update={"budget_left": left})
-        urls = self._urls(request, grant, entry.version, manifest, reading.kept)
+        urls = self._urls(request, grant, entry, manifest, reading.kept)
         return Plan(
             entry=entry,
             grant=grant,
@@ -152,17 +153,17 @@ class Access:
         return policy.budget_left(self._settings.budget_bytes, spent)
 
     def _urls(
-        self, request: PlanRequest, grant: Grant | None, version: TableVersion, manifest: pa.Table, kept: np.ndarray
+        self, request: PlanRequest, grant: Grant | None, entry: Entry, manifest: pa.Table, kept: np.ndarray
     ) -> list[str] | None:
         if grant is None:
             return None
         numbers = kept.tolist()
         if request.mode == "links":
-            self._remember(grant, version, manifest)  # its reader comes next
-            ends = self._suffixes(_listed(version))
+            self._remember(grant, entry, manifest)  # its reader comes next
+            ends = self._suffixes(_listed(entry.version))
             begin = f"{self._settings.api_address}/v1/links/"
             return [f"{begin}{self._signer.token(grant.id, number)}/{ends[number]}" for number in numbers]
-        inspection = version.inspection
+        inspection = entry.version.inspection
         store = self._store(inspection.location)
         files = manifest.select(["path", "etag"]).take(pa.array(kept))
         places = [inspection.location.joined(path) for path in files["path"].to_pylist()]
@@ -182,6 +183,11 @@ class Access:
         await self._ledger.charge(grant_id, size)
         place = opened.location.joined(opened.paths[number].as_py())
         return self._store(place).sign(place, self._lifetime, byte_range, opened.etags[number].as_py())
+
+    def terms(self, token: str) -> Mapping[str, str]:
+        """The header that says the licence of what a link leads to, once it was followed."""
+        opened = self._opened.get(token.partition(".")[0])
+        return opened.terms if opened else {}
 
     async def size(self, token: str) -> int:
         """The bytes of the file behind a link; asking costs nothing."""
@@ -210,16 +216,17 @@ class Access:
             raise NotFound("is no grant", field="grant", value=grant_id)
         if entry is None:
             raise NotFound("is registered no more", field="table", value=grant.table, expected="another version")
-        return self._remember(grant, entry.version, self._manifest(_listed(entry.version)))
+        return self._remember(grant, entry, self._manifest(_listed(entry.version)))
 
-    def _remember(self, grant: Grant, version: TableVersion, manifest: pa.Table) -> Opened:
+    def _remember(self, grant: Grant, entry: Entry, manifest: pa.Table) -> Opened:
         opened = Opened(
             expires_at=grant.expires_at.timestamp(),
-            location=version.inspection.location,
+            location=entry.version.inspection.location,
             paths=manifest["path"].combine_chunks(),
             etags=manifest["etag"].combine_chunks(),
             sizes=manifest["size"].to_numpy(),
             known_until=time.time() + GRANT_MEMORY_SECONDS,
+            terms=licences.links(entry.table.license),
         )
         if len(self._opened) >= GRANTS_REMEMBERED:
             self._opened.clear()

@@ -28,6 +28,7 @@ def test_a_report_has_every_check_by_name_with_an_outcome_and_why(outside: Outsi
         "name": "passed",
         "world_readable": "passed",
         "type_traps": "passed",
+        "license": "passed",
     }
     assert all(each.message for each in report.checks if each.outcome != "passed")
     assert outside.registry.describe("d/t@7").version.checks == report.checks
