@@ -208,7 +208,7 @@ def _compared(connection: Any, comparison: Comparison) -> tuple[KeyDifference, l
     )
     connection.execute(f"CREATE TEMP TABLE differing AS FROM ({joined}) WHERE {' OR '.join(['kind < 2', *flags])}")
     surplus, warnings = _compare_unclear(connection, comparison, unclear) if unclear else (0, [])
-    counts = ", ".join(["count(*)", *(f"count_if({flag})" for flag in flags)])
+    counts = ", ".join(["count(*)", *(f"count(*) FILTER ({flag})" for flag in flags)])
     query = f"SELECT kind, {counts} FROM differing GROUP BY kind"
     sizes = {kind: found for kind, *found in connection.execute(query).fetchall()}
     added, removed, changes = (sizes.get(kind, [0])[0] for kind in range(3))
@@ -235,7 +235,7 @@ def _narrow(connection: Any, comparison: Comparison, rows: int) -> None:
     connection.execute(f"CREATE TEMP TABLE suspects AS SELECT {keys} FROM ({sides}) GROUP BY {keys} HAVING {odd}")
     few = _one(connection, "SELECT count(*) FROM suspects")[0] < rows / 2
     for side in ("old", "new"):
-        chosen = f"{side} s SEMI JOIN suspects u ON {comparison.matches}" if few else side
+        chosen = f"{side} s" + (f" SEMI JOIN suspects u ON {comparison.matches}" if few else "")
         connection.execute(f"CREATE TEMP {'TABLE' if few else 'VIEW'} some_{side} AS SELECT s.* FROM {chosen}")
 
 
