@@ -26,6 +26,7 @@ _THREADS = 16
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _NANOSECONDS |= {"milliseconds": 10**6, "microseconds": 10**3, "nanoseconds": 1}
 Bounds = tuple[Any, Any]
+_GONE = (-1, None)
 
 
 def inspected(manifest: pa.Table, schema: pa.Schema, **seen: Any) -> Inspected:
@@ -46,12 +47,12 @@ def inspected(manifest: pa.Table, schema: pa.Schema, **seen: Any) -> Inspected:
 def with_etags(manifest: pa.Table, location: Location, marks: Mapping[str, tuple[int, str | None]]) -> pa.Table:
     """Adds the column `etag` where a log names the files. Raises `Invalid` if they are not as the log says."""
     paths, sizes = manifest["path"].to_pylist(), manifest["size"].to_pylist()
-    found = [marks.get(path, (None, None)) for path in paths]
-    for path, size, (seen, _) in zip(paths, sizes, found, strict=True):
-        if seen != size:
-            message = "is gone" if seen is None else f"has {seen:,} bytes"
-            expected = f"{size:,} bytes, as the table's log says"
-            raise Invalid(message, field="file", value=str(location.joined(path)), expected=expected)
+    found = [marks.get(path, _GONE) for path in paths]
+    if [size for size, _ in found] != sizes:
+        at = next(at for at, size in enumerate(sizes) if found[at][0] != size)
+        message = "is gone" if found[at] is _GONE else f"has {found[at][0]:,} bytes"
+        expected = f"{sizes[at]:,} bytes, as the table's log says"
+        raise Invalid(message, field="file", value=str(location.joined(paths[at])), expected=expected)
     return manifest.append_column("etag", pa.array([etag for _, etag in found], pa.string()))
 
 

@@ -51,9 +51,9 @@ def schema_id(inspection: Inspection) -> str:
 
 def content(manifest: pa.Table) -> str | None:
     """A hash of what the files hold; None where one of them has no checksum."""
-    sums = manifest["checksum"].to_pylist()
-    if None in sums:
+    if manifest["checksum"].null_count:
         return None
+    sums = manifest["checksum"].to_pylist()
     return f"sha256:{hashlib.sha256(' '.join(sorted(sums)).encode()).hexdigest()}"
 
 
