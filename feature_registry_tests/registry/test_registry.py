@@ -47,10 +47,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 def register(
-    registry: Registry, location: Any, name: str = "synapses", mat_version: int | None = 7, **said: Any
+    registry: Registry,
+    location: Any,
+    name: str = "synapses",
+    mat_version: int | None = 7,
+    by_pipeline: bool = False,
+    **said: Any,
 ) -> Report:
     fields = {"datastack": "d", "name": name, "mat_version": mat_version, "publish": True}
-    return registry.register(Registration(location=location, **(fields | SAID | said)))
+    return registry.register(Registration(location=location, **(fields | SAID | said)), by_pipeline=by_pipeline)
 
 
 def outcome(report: Report, name: str) -> str:
@@ -65,7 +70,7 @@ def test_a_registration_answers_with_the_entry_and_its_checks(registry: Registry
     assert (inspection.format, inspection.rows, inspection.files) == ("parquet", 100, 4)
     assert [field.type for field in inspection.fields] == ["int64", "int64", "int64"]
     assert outcome(report, "schema") == "passed"
-    assert outcome(report, "mat_version") == "warned"  # the catalog knows none
+    assert outcome(report, "mat_version") == "skipped"  # nobody knows any
     assert registry.describe("d/synapses") == report.entry
     assert registry.scan(report.entry.version).collect().equals(ROWS)
 
@@ -119,11 +124,11 @@ def test_a_preview_says_the_same_and_registers_nothing(registry: Registry, folde
     ]
 
 
-def test_a_schema_unlike_the_declared_one_is_named_by_column_and_stays_a_draft(
+def test_a_schema_unlike_the_declared_one_that_the_pipeline_writes_is_named_by_column_and_stays_a_draft(
     registry: Registry, folder: Path
 ) -> None:
     columns = {"size": Column(type="float32"), "gone": Column()}
-    report = register(registry, folder, columns=columns, key=["id", "other"])
+    report = register(registry, folder, by_pipeline=True, columns=columns, key=["id", "other"])
     found = next(check for check in report.checks if check.name == "schema")
     assert (found.outcome, found.blocking, report.entry.version.status) == ("failed", True, "draft")
     assert (found.details["missing"], list(found.details["differing"])) == (["gone", "other"], ["size"])
@@ -143,7 +148,7 @@ def test_a_key_with_nulls_is_seen_by_the_statistics_and_stays_a_draft(registry: 
         (("id", "size", "part"), "failed", {"size": 100, "part": 100}),
         (("id",), "skipped", {}),
     ):
-        report = register(registry, tmp_path / "t", name=f"t{len(key)}", key=key)
+        report = register(registry, tmp_path / "t", name=f"t{len(key)}", by_pipeline=True, key=key)
         found = next(check for check in report.checks if check.name == "key")
         assert (found.outcome, found.details.get("nulls", {})) == (outcome, nulls)
         assert report.entry.version.status == ("draft" if nulls else "published")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 DEFAULTS: dict[str, tuple[Action, str]] = {
     "schema": ("enforce", "who declares what is not there has mistaken the table"),
     "schema_change": ("warn", "tables grow and change; their readers should know"),
-    "layouts": ("warn", "whether layouts hold the same rows is not known without reading them all"),
+    "layouts": ("enforce", "what differs in its columns or its number of rows is no layout of the same"),
     "key": ("warn", "real tables have duplicates"),
     "hash_buckets": ("enforce", "by a wrong declaration an id is looked for where it is not, and found missing"),
     "mat_version": ("enforce", "ids mean nothing at a version that does not exist"),

@@ -21,11 +21,17 @@ ROWS_PER_FOLDER = 1_000
 
 def hash_buckets(subject: Subject, layouts: tuple[Layout, ...]) -> Iterator[CheckResult]:
     """One result for all declarations, of the table and of its layouts."""
-    declared: list[tuple[str | None, HashBuckets]] = [(None, each) for each in subject.table.hash_buckets]
     several = bool(subject.inspection.layouts)
+    declared = [(_layout(subject, each), each) for each in subject.table.hash_buckets]
     declared += [(layout.name if several else None, each) for layout in layouts for each in layout.hash_buckets]
     if declared:
         yield rows.read("hash_buckets", lambda: _all(subject, declared))
+
+
+def _layout(subject: Subject, declared: HashBuckets) -> str | None:
+    """The layout that is bucketed so; None: there is one only, or none says so."""
+    found = (each for each in subject.inspection.layouts if declared.partition_column in each.partition_columns)
+    return next((each.name for each in found), None)
 
 
 def _all(subject: Subject, declared: list[tuple[str | None, HashBuckets]]) -> CheckResult:
