@@ -23,16 +23,8 @@ def use_case_1(registry: FeatureRegistry, folder: Path) -> list[Path]:
 def use_case_2(registry: FeatureRegistry) -> tuple[pl.DataFrame, dict[str, int]]:
     """The synapses of cells with a proofread axon, with features of the same version, and counts of what lacks."""
     cells, outdated = proofread_axons(registry)
-    distance = registry.table("synapse_soma_distance").scan()
-    bouton = registry.table("synapse_bouton_size").scan()
-    frame = (
-        registry.table("synapses")
-        .scan(where=[("pre_pt_root_id", "in", cells)])
-        .join(distance, on="id", how="left", validate="1:1")
-        .join(bouton, on="id", how="left", validate="1:1")
-        .sort("id")
-        .collect()
-    )
+    features = "synapse_soma_distance", "synapse_bouton_size"
+    frame = registry.join("synapses", *features, where=[("pre_pt_root_id", "in", cells)]).sort("id").collect()
     lacking = {
         "cells with an outdated judgement, dropped": outdated,
         "synapses without a distance to the soma, kept": frame["distance_to_post_soma"].null_count(),
