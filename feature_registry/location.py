@@ -15,7 +15,7 @@ from feature_registry.errors import Invalid
 _SPELLED = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}  # other names of a scheme
 REFUSED: Literal["refused"] = "refused"  # the type of pydantic's error that carries the arguments of ours
 _CREDENTIALS = re.compile(
-    r"://[^/\s]*@|\b(?:s3[an]?|gs|gcs)://[^/\s]*:"
+    r"://[^/\s]*@|://[^/\s]*:\S*@|\b(?:s3[an]?|gs|gcs)://[^/\s]*:"
     r"|[?&](?:X-Amz-|X-Goog-|AWSAccessKeyId=|GoogleAccessId=|Signature=|sig=|[a-z_]*token=)",
     re.I,
 )

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from feature_registry import errors
 from feature_registry.api.problems import STATUS
 from feature_registry.cli import app
 from feature_registry.client import FeatureRegistry
@@ -216,6 +217,107 @@ def test_a_wrong_registration_is_refused_at_every_door_and_changes_nothing(
 
     assert made.registry.newest_event() == before
     assert files(made.settings.home.parent) == there
+
+
+SECRET = "wJalrXUtnFEMI/K7MDENG"
+FAULTS = {
+    "location": f"s3://AKIAIOSFODNN7:{SECRET}@bucket/t",
+    "name": "../../etc/passwd",
+    "mat_version": -1,
+    "description": "x" * 10_000_000,
+    "owner": {"team": "t" * 129},
+    "tags": [""],
+    "references": {"id": "nowhere"},
+    "mutability": "often",
+    "time_range": REVERSED,
+    "descripton": f"https://host/t?X-Amz-Signature={SECRET}",
+}
+
+
+def test_ten_faults_are_named_at_once_at_every_door(
+    made: Deployment, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("DEBUG")
+    before = made.registry.newest_event()
+    caught = []
+    for client in (FeatureRegistry("d", server=made.registry), made.client("d")):
+        for act in (client.register, client.preview, client.suggest):
+            with pytest.raises(Invalid) as raised:
+                act(**FAULTS)
+            caught.append(raised.value)
+    for error in caught:
+        assert {str(each.field).split(".")[0] for each in error.faults} == FAULTS.keys()
+        assert error == caught[0]
+        assert len(error.faults) == len(FAULTS)
+    assert next(each for each in caught[0].faults if each.field == "location").expected == "a URI without them"
+
+    answer = httpx.post(f"{made.settings.api_address}/v1/tables", json=FAULTS | {"datastack": "d"})
+    assert (answer.status_code, answer.json()["kind"]) == (422, "invalid")
+    assert {each["field"].split(".")[0] for each in answer.json()["faults"]} == FAULTS.keys()
+    assert len(answer.content) < 20_000
+    assert errors.from_problem(answer.json()).faults[0].kind == "invalid"
+
+    (tmp_path / "said.json").write_text(json.dumps({each: FAULTS[each] for each in FAULTS if each != "location"}))
+    said = ["register", FAULTS["location"], "--datastack", "d", "--metadata", str(tmp_path / "said.json")]
+    result = CliRunner().invoke(app, ["--server", made.settings.api_address, *said])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert {line.split()[1].split("=")[0].split(".")[0].rstrip(":") for line in result.stderr.splitlines()} == set(
+        FAULTS
+    )
+
+    out, err = capfd.readouterr()
+    for text in (*map(repr, caught), *map(str, caught), answer.text, result.stderr, caplog.text, out, err):
+        assert SECRET not in text
+    assert made.registry.newest_event() == before
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "s3://AKIA:{}@bucket/t",
+        "s3://AKIA:{}/with/slashes@bucket/t",
+        "https://user:{}@host/t.parquet",
+        "https://bucket.s3.amazonaws.com/t.parquet?X-Amz-Credential=a&X-Amz-Signature={}",
+        "gs://bucket/t?access_token={}",
+        "file://user:{}@host/t",
+    ],
+)
+def test_credentials_in_a_location_are_refused_and_never_repeated(made: Deployment, spelled: str) -> None:
+    for client in (FeatureRegistry("d", server=made.registry), made.client("d")):
+        with pytest.raises(Invalid) as raised:
+            client.register(spelled.format(SECRET), "t", mat_version=3)
+        assert (raised.value.field, raised.value.value) == ("location", "(not shown)")
+        assert SECRET not in repr(raised.value.problem())
+
+
+def test_markup_comes_back_as_the_same_text(made: Deployment, place: Path) -> None:
+    """In every field of text; whoever shows it escapes it."""
+    markup = '<script>alert("1")</script>&amp;<b>\N{RIGHT-TO-LEFT OVERRIDE}{{7*7}}${x}\'; DROP TABLE--'
+    said: dict[str, Any] = {
+        **dict.fromkeys(("description", "usage_constraints", "citation", "license", "corrects"), markup),
+        "owner": {"team": markup, "person": markup},
+        "tags": [markup],
+        "retention": {"days": 3, "note": markup},
+        "columns": {"id": {"description": markup, "unit": markup[:64]}},
+        "producer": dict.fromkeys(("pipeline", "code_version", "model", "config", "run_id"), markup),
+    }
+    report = made.client("d").register(good(place), "markup", mat_version=3, **said)
+    entry = made.client("d").table(str(report.ref)).entry
+    whole = entry.table.model_dump(mode="json") | entry.version.model_dump(mode="json")
+    for name, value in said.items():
+        assert whole[name] == value or value.items() <= whole[name].items() or name == "columns"
+    assert whole["columns"]["id"]["description"] == markup
+    for word in ("script", "DROP TABLE"):
+        assert "markup" in {found.table.name for found in made.client("d", mat_version=3).search(word, status="draft")}
+
+
+def test_a_name_that_is_a_path_is_no_name(made: Deployment, place: Path) -> None:
+    good(place)
+    for name in ("../t", "/etc/passwd", "a/b", "..", "a.parquet", "C:\\t", "%2e%2e", ""):
+        for client in (FeatureRegistry("d", server=made.registry), made.client("d")):
+            with pytest.raises(Invalid) as raised:
+                client.register(place, name, mat_version=3)
+            assert raised.value.field == "name"
 
 
 def test_outside_of_the_prefixes_is_refused_over_http_only(made: Deployment, tmp_path: Path) -> None:
