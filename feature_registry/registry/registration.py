@@ -103,7 +103,7 @@ def write(
     about = f"{registration.datastack}/{registration.name}" if known and settled else None
     with registry.database.write(about) as connection:
         candidate = _candidate(registry, connection, registration, inspected, examined)
-        if examined is not None:
+        if examined:  # the checks of what is registered already refuse nothing
             validation.refuse(candidate.version.checks)
         version = candidate.existing.version if candidate.existing else candidate.version
         publishes = registration.publish and version.status == "draft"
@@ -247,7 +247,7 @@ def _candidate(
         time_range=registration.time_range,
         checks=checks,
         corrects=corrects,
-        created_at=datetime.now(UTC),
+        created_at=registry.clock(),
         created_by=registry.person.name,
     )
     if existing is None:
