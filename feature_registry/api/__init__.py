@@ -20,6 +20,7 @@ from feature_registry.api import (
     problems,
     publishing,
     registering,
+    rules,
     tables,
 )
 from feature_registry.registry import Registry
@@ -44,5 +45,6 @@ def create_app(registry: Registry) -> FastAPI:
     app.include_router(lineage.router)
     app.include_router(changes.router)
     app.include_router(differences.router)
+    app.include_router(rules.router)
     app.include_router(citations.router)
     return app

@@ -1,4 +1,4 @@
-"""The commands that compare: two versions of a table."""
+"""The commands that compare: two versions of a table, and tables with the rules that they should keep."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from feature_registry.cli.catalog import AsJson, printed
 from feature_registry.cli.commands import app, opened
+from feature_registry.client import HttpService
 from feature_registry.client.text import amount, counted, grid
 from feature_registry.model import Difference, KeyDifference
 
@@ -65,3 +66,24 @@ def _keys(keys: KeyDifference) -> str:
         *(f"  {kind}, such as {', '.join(each)}" for kind, each in keys.examples.items()),
     ]
     return "\n".join(lines)
+
+
+@app.command()
+def rules(
+    context: typer.Context,
+    datastack: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the named rules of the datastacks' policies; with --server, say what was found last. Exit code 1 if one is
+    violated.
+    """
+    registry = opened(context)
+    last = isinstance(registry.service, HttpService)
+    found = list(registry.rules(datastack) if last else registry.check_rules(datastack))
+    if as_json:
+        printed(found)
+    else:
+        lines = [(each.outcome, each.rule, each.table, each.keys or each.missing, each.message) for each in found]
+        typer.echo(grid(("outcome", "rule", "table", "which", "found"), lines) if lines else "no rules")
+    if any(each.outcome == "failed" for each in found):
+        raise typer.Exit(1)

@@ -28,6 +28,7 @@ from feature_registry.model import (
     Plan,
     Registration,
     Report,
+    RuleReport,
     Search,
     Stale,
     Suggestions,
@@ -250,6 +251,7 @@ class FeatureRegistry:
         table: str,
         old: int | str,
         new: int | str,
+        *,
         key: Sequence[str] | None = None,
         columns: Sequence[str] | None = None,
         into: str | PathLike[str] | None = None,
@@ -266,6 +268,20 @@ class FeatureRegistry:
         name = self.ref(table).partition("@")[0]
         handles = (self.table(f"{name}@{each}") for each in (old, new))
         return difference(self.service, *handles, key=key, columns=columns, into=into)
+
+    def rules(self, datastack: str | None = None) -> tuple[RuleReport, ...]:
+        """Which feature tables lack which keys and materialization versions, by the rules of the datastacks' policies,
+        as `check_rules` found it last.
+        """
+        return self.service.rules(datastack or self.datastack)
+
+    def check_rules(self, datastack: str | None = None, **chosen: Any) -> tuple[RuleReport, ...]:
+        """Checks the rules, and records what is found; embedded only, for it reads whole columns. `chosen` may be
+        `names` of rules and `mat_versions`.
+        """
+        if isinstance(self.service, HttpService):
+            raise Invalid("runs where the tables are", field="server", value=self.service.address, expected="none")
+        return self.service.check_rules(datastack or self.datastack, **chosen)
 
     def resolve(self, table: str, nearest: bool = False) -> Table:
         """The table itself, or the newest of those that superseded it, at the same materialization version if there is

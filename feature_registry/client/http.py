@@ -32,6 +32,7 @@ from feature_registry.model import (
     PlanRequest,
     Registration,
     Report,
+    RuleReport,
     Search,
     Stale,
     Suggestions,
@@ -121,6 +122,9 @@ class HttpService:
 
     def difference(self, old: str, new: str) -> Difference:
         return self._get(Difference, "/v1/differences", {"old": old, "new": new})
+
+    def rules(self, datastack: str | None = None) -> tuple[RuleReport, ...]:
+        return self._get(tuple[RuleReport, ...], "/v1/rules", None if datastack is None else {"datastack": datastack})
 
     def resolve(self, table: str, as_of: datetime | None = None, nearest: bool = False) -> Entry:
         return self._get(Entry, _path("resolve", table), _at(as_of, nearest))

@@ -49,6 +49,8 @@ from feature_registry.model.policies import Policies as Policies
 from feature_registry.model.suggestions import Suggestion as Suggestion
 from feature_registry.model.suggestions import Suggestions as Suggestions
 from feature_registry.model.suggestions import Violation as Violation
+from feature_registry.model.rules import Rule as Rule
+from feature_registry.model.rules import RuleReport as RuleReport
 from feature_registry.model.tables import FeatureTable as FeatureTable
 from feature_registry.model.tables import HashBuckets as HashBuckets
 from feature_registry.model.tables import Metadata as Metadata

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from feature_registry.model.noun import Noun
+from feature_registry.model.noun import Name, Noun
+from feature_registry.model.rules import Rule
 
 Action = Literal["enforce", "warn", "record"]
 
@@ -29,3 +30,6 @@ class Policies(Noun):
         ("description", "owner", "license"), description="the metadata without which nothing is published"
     )
     owners: Action = Field("enforce", description="whether only the owner's team may edit and deprecate")
+    rules: dict[Name, Rule] = Field(
+        {}, description="by a name of its own, what should hold of a table and those that it references"
+    )

@@ -40,6 +40,7 @@ from feature_registry.model import (
     PlanRequest,
     Registration,
     Report,
+    RuleReport,
     Search,
     Stale,
     Suggestions,
@@ -59,6 +60,7 @@ from feature_registry.registry import (
     moving,
     publishing,
     rebuilding,
+    rules,
     suggesting,
     validation,
 )
@@ -116,6 +118,16 @@ class Registry:
     def lint(self, datastack: str | None = None) -> tuple[Violation, ...]:
         """What of that which is published violates the present policies; it stays readable."""
         return linting.lint(self, datastack)
+
+    def check_rules(self, datastack: str | None = None, **chosen: Any) -> tuple[RuleReport, ...]:
+        """What violates the named rules of the policies, recorded as checks of the table versions. `chosen` may be
+        `names` of rules and `mat_versions`.
+        """
+        return rules.check(self, datastack, **chosen)
+
+    def rules(self, datastack: str | None = None) -> tuple[RuleReport, ...]:
+        """What `check_rules` found last; reads no data."""
+        return rules.last(self, datastack)
 
     def complete(self, version_id: str) -> Entry:
         """Asks again for what nobody could tell when the version was registered."""

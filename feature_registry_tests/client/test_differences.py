@@ -131,7 +131,8 @@ def test_each_byte_is_fetched_once(tmp_path: Path) -> None:
         assert found.keys is not None
         assert found.keys.changed_values == {"x": rows // 50}
         for grant, at in zip(found.keys.grants, (1, 2), strict=True):
-            assert 0.99 < client.spent(grant) / stored(tmp_path / f"{at}.parquet", "id", "x") < 1.1
+            # DuckDB reads ahead somewhat; a second look at the key alone would make it 1.5.
+            assert 0.99 < client.spent(grant) / stored(tmp_path / f"{at}.parquet", "id", "x") < 1.4
 
 
 def stored(file: Path, *columns: str) -> int:
