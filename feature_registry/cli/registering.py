@@ -46,7 +46,7 @@ def register(  # noqa: PLR0917 - Typer's arguments have places
     columns = [c.strip() for each in key or () for c in each.split(",")]
     fields = {"publish": publish} | _fields(name, datastack, mat_version, metadata) | ({"key": columns} if key else {})
     registry = opened(context)
-    if preview or not (yes or as_json or not sys.stdin.isatty()):
+    if preview or (_on_a_terminal() and not (yes or as_json)):
         seen = registry.preview(location, **{each: fields[each] for each in fields if each != "publish"})
         printed(seen) if as_json else _show(seen, "would be registered")
         if preview:
@@ -88,6 +88,10 @@ def lint(context: typer.Context, datastack: InDatastack = None, as_json: AsJson 
         typer.echo(grid(("table", "field", "found"), [(each.table, each.field, each.message) for each in found]))
     if found:
         raise typer.Exit(1)
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _fields(name: str | None, datastack: str | None, mat_version: str | None, metadata: Path | None) -> dict[str, Any]:
