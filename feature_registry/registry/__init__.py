@@ -120,13 +120,10 @@ class Registry:
         return linting.lint(self, datastack)
 
     def check_rules(self, datastack: str | None = None, **chosen: Any) -> tuple[RuleReport, ...]:
-        """What violates the named rules of the policies, recorded as checks of the table versions. `chosen` may be
-        `names` of rules and `mat_versions`.
-        """
+        """What violates the rules of the policies; `chosen` may be `names` of rules and `mat_versions`."""
         return rules.check(self, datastack, **chosen)
 
     def rules(self, datastack: str | None = None) -> tuple[RuleReport, ...]:
-        """What `check_rules` found last; reads no data."""
         return rules.last(self, datastack)
 
     def complete(self, version_id: str) -> Entry:
@@ -279,7 +276,6 @@ class Registry:
         return lineage.stale(self, datastack)
 
     def difference(self, old: str, new: str) -> Difference:
-        """What the catalog knows of it; the client compares rows, too."""
         return differences.difference(self, old, new)
 
     def resolve(self, table: str, as_of: datetime | None = None, nearest: bool = False) -> Entry:

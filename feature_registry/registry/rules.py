@@ -71,8 +71,8 @@ def _of_rule(
     if not references:
         why = "declares no reference" if entries else "is not registered"
         yield RuleReport(**said, outcome="skipped", message=f"{rule.table} {why}", at=registry.clock())
-    for column, target in references.items():
-        target = target if "/" in target else f"{datastack}/{target}"
+    for column, named in references.items():
+        target = named if "/" in named else f"{datastack}/{named}"
         parent = target.rpartition(".")[0]
         if rule.kind == "complete":
             yield _complete(registry, said | {"parent": parent}, rule, known, mat_versions)
@@ -235,7 +235,7 @@ class Asked:
 
 
 def _ranges(connection: duckdb.DuckDBPyConnection, keys: str) -> str:
-    """The bad keys as runs of the ordered keys. A row's number among all, less that among the bad ones, names its run."""
+    """The bad keys as runs of all keys: a row's number among all, less that among the bad ones, names its run."""
     connection.execute(
         "CREATE TABLE ordered AS SELECT all_keys.key, bad.key IS NOT NULL AS is_bad "
         f"FROM ({keys}) all_keys LEFT JOIN bad ON bad.key = all_keys.key ORDER BY all_keys.key"
