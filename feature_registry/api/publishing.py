@@ -32,7 +32,7 @@ def unregister(table: Ref, registry: Acting, force: Force = False) -> Entry:
     return registry.unregister(table, force)
 
 
-@router.delete("/runs/{run_id}")
+@router.delete("/runs/{run_id:path}")
 def unregister_run(run_id: Run, registry: Acting) -> tuple[Entry, ...]:
     """Forgets all table versions that a run made, or none, if others were derived from one."""
     return registry.unregister_run(run_id)

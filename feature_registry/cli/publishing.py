@@ -23,8 +23,13 @@ def _confirmed(registry: FeatureRegistry, ref: str, question: str, yes: bool) ->
     found = registry.dependents(ref)
     for line in found.said:
         typer.echo(line, err=True)
-    if found.said and not yes and sys.stdin.isatty():
+    if found.said and not yes and terminal():
         typer.confirm(question, abort=True, err=True)
+
+
+def terminal() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin.isatty()
 
 
 def _done(entry: Entry, what: str) -> None:

@@ -47,6 +47,7 @@ def _made(registry: Registry, table: SourceTable, rows: CsvRows) -> Entry:
         datastack=table.datastack,
         name=table.name,
         layouts=arrangements(columns),
+        publish=True,
         rows_per_group=ROWS_PER_GROUP,
         **metadata_of(registry, table, columns),
     )

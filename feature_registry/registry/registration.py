@@ -306,6 +306,11 @@ def new_version(
     entries.keep_schema(connection, schema_id, fields, inspection.arrow_schema)
     if files:
         entries.keep_manifests(connection, version.id, files)
+    return registered(version, schema_id, **details)
+
+
+def registered(version: TableVersion, schema_id: str, **details: Any) -> events.Row:
+    """The event of a version, whose schema and manifests are kept aside."""
     body = version.model_dump(
         mode="json", exclude={"status": True, "checks": True, "deprecation": True, "inspection": {"fields", "arrow_schema"}}
     )

@@ -91,7 +91,12 @@ def test_gc(command: Command, tmp_path: Path) -> None:
     assert (listed["location"], listed["files"]) == (f"file://{folder}", 1)
     assert listed["bytes"] == (folder / "1.parquet").stat().st_size
     assert str(folder) in command("gc", "--dry-run").stdout
-    answer = command("gc")
-    assert (answer.exit_code, answer.stderr) == (0, "1 deleted\n")
-    assert list(folder.iterdir()) == []
+    for words in (("gc",), ("gc", "--yes", "--dry-run")):
+        answer = command(*words)
+        assert answer.stderr == f"1 would be deleted: 1 files, {listed['bytes']} bytes\n"
+        assert folder.exists()
+    answer = command("gc", "--yes")
+    assert (answer.exit_code, answer.stderr) == (0, f"1 deleted: 1 files, {listed['bytes']} bytes\n")
+    assert str(folder) in answer.stdout
+    assert not folder.exists()
     assert command("gc").stdout == "no leftovers\n"

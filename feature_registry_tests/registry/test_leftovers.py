@@ -7,11 +7,12 @@ import random
 import shutil
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from feature_registry.location import Location
 from feature_registry.model import CheckResult
 from feature_registry.registry import Registry
 from feature_registry.settings import Settings
@@ -48,15 +49,12 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def outdate(registry: Registry, ref: str) -> None:
-    """Makes a version look as if it had been registered two days ago."""
-    from sqlalchemy import text
-
-    change = text("UPDATE versions SET body = json_set(body, '$.created_at', '2020-01-01T00:00:00Z') WHERE id = :id")
-    with registry.database.write() as connection:
-        connection.execute(change, {"id": registry.describe(ref).version.id})
+def wait(registry: Registry) -> None:
+    """Two days pass."""
+    registry.clock = lambda: datetime.now(UTC) + 2 * DAY
 
 
+@pytest.mark.row("J12")
 @pytest.mark.parametrize("seed", range(12))
 def test_exactly_the_planted_orphans_are_listed_and_deleted(
     registry: Registry, tables: Path, tmp_path: Path, seed: int
@@ -117,8 +115,7 @@ def test_an_abandoned_draft_is_unregistered_and_its_files_go(registry: Registry,
     register(registry, aged(write(tables / "d/spines/7/older", 2)), "spines", publish=False)
     open_ = register(registry, aged(write(tables / "d/cells/7/open", 3)), "cells", publish=False)
     assert listed(registry) == []  # they are young
-    for ref in ("d/synapses@7", "d/spines@7", "d/cells@7"):
-        outdate(registry, ref)
+    wait(registry)
     register(registry, aged(write(tables / "d/spines/7/newer", 4)), "spines")
     assert [(each.drafts, each.files) for each in registry.leftovers(DAY)] == [
         (("d/spines@7.0",), 1),
@@ -135,7 +132,7 @@ def test_a_draft_that_others_derive_from_or_share_a_place_with_stays(registry: R
         place = aged(write(tables / f"d/{name}/7/run", 1))
         report = register(registry, place, name, publish=False)
         registry.record_checks(report.entry.version.id, [CheckResult(name="k", outcome="failed", blocking=True)])
-        outdate(registry, f"d/{name}@7")
+    wait(registry)
     register(registry, write(tables.parent / "child", 2), "child", derived_from=["d/parent@7.0"])
     register(registry, tables / "d/shared/7/run", "other")
     registry.collect(registry.leftovers(DAY))
@@ -176,6 +173,25 @@ def test_what_is_registered_meanwhile_is_not_deleted(
     assert [each.location.name for each in registry.collect(registry.leftovers(DAY))] == ["a"]
     assert not first.exists()  # nor does an empty folder stay
     assert list(second.iterdir())
+
+
+@pytest.mark.row("J12")
+def test_only_what_was_listed_is_deleted(registry: Registry, tables: Path) -> None:
+    places = ("d/synapses/7/listed", "d/synapses/7/grown", "d/synapses/7/taken", "d/synapses/7/unlisted", "e/a/1/run")
+    for place in places:
+        aged(write(tables / place, 1))
+    listed = {registry.settings.managed_root.relative(each.location): each for each in registry.leftovers(DAY)}
+    assert sorted(listed) == sorted(places)
+    (tables / "d/synapses/7/grown/later.parquet").write_bytes(b"written after it was listed")
+    register(registry, tables / "d/synapses/7/taken")
+    foreign = listed["d/synapses/7/listed"].model_copy(update={"location": Location(tables / "d")})
+    outside = foreign.model_copy(update={"location": Location(write(tables.parent / "outside", 1))})
+    chosen = [each for place, each in listed.items() if place not in ("d/synapses/7/unlisted", "e/a/1/run")]
+    assert registry.collect([*chosen, foreign, outside]) == (listed["d/synapses/7/listed"],)
+    assert registry.collect(chosen) == ()
+    left = {str(path.relative_to(tables)) for path in tables.glob("*/*/*/*")}
+    assert left == set(places) - {"d/synapses/7/listed"}
+    assert (tables.parent / "outside/1.parquet").exists()
 
 
 def test_a_root_that_does_not_exist_has_none(registry: Registry) -> None:
