@@ -30,7 +30,7 @@ CORE = PURE | {"exports"} | ADAPTERS
 ARROWS = {
     "errors": set(),
     "location": {"errors"},
-    "settings": {"errors", "location"},
+    "settings": {"errors", "location", "model"},
     "model": {"errors", "location"},
     **dict.fromkeys(ADAPTERS | PURE, GROUND),
     "exports": GROUND | ADAPTERS,
