@@ -8,21 +8,26 @@ same lookup over HTTP; and through a Dagster instance that was told of some of t
 
 from __future__ import annotations
 
+import hashlib
 import random
 import statistics
 import tempfile
 import time
+import uuid
+import zlib
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
+from pydantic_core import to_jsonable_python
 
 from benchmarks.figures import figure, preamble, size_argument
 from benchmarks.servers import running
-from feature_registry.catalog import events
+from feature_registry.catalog import entries, events
 from feature_registry.catalog.changes import chunks
+from feature_registry.catalog.manifests import keep_all
 from feature_registry.client.http import HttpService
 from feature_registry.formats import Inspected
 from feature_registry.formats._manifests import encoded
@@ -51,6 +56,7 @@ TOLD = 200  # tables of which Dagster is told: it takes 50 to 100 materializatio
 AT_ONCE = 50  # tables registered in one transaction
 CALLS = 400
 DATASTACK = "bench"
+FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 LIMITS = {"lookup_ms": 1, "list_ms": 5, "search_ms": 20, "http_lookup_ms": 5}
 WORDS = """
     synapse spine soma nucleus axon dendrite bouton cleft vesicle mitochondrion myelin glia astrocyte microglia
@@ -58,6 +64,9 @@ WORDS = """
     density count score probability embedding cluster type class label proofread skeleton mesh branch tip root
     angle orientation position center boundary shape texture intensity heat kernel signature spectrum moment
 """.split()  # noqa: SIM905
+
+PARENT = "synapses"  # what most are computed from; those of these tags are computed from nothing
+ROOTS = ("synapse", "spine")
 
 
 def tables(count: int) -> Iterator[FeatureTable]:
@@ -80,59 +89,107 @@ def tables(count: int) -> Iterator[FeatureTable]:
         )
 
 
-def inspection(table: FeatureTable, mat_version: int) -> tuple[Inspection, pa.Table]:
-    """What would be seen of one Parquet file."""
+def hashed(text: str, algorithm: Callable[..., Any] = hashlib.sha256) -> str:
+    digest: str = algorithm(text.encode()).hexdigest()
+    return digest
+
+
+def schema_of(table: FeatureTable) -> dict[str, Any]:
+    """The fields of an inspection that say what the columns are."""
     schema = pa.schema([(name, pa.int64() if name.endswith("id") else pa.float32()) for name in table.columns])
-    manifest = pa.table({"path": [""], "size": [1_000_000], "rows": [10_000], "checksum": ["0" * 64], "etag": ["0"]})
+    fields = tuple(StoredField(name=field.name, type=str(field.type)) for field in schema)
+    return {"fields": fields, "arrow_schema": encoded(schema)}
+
+
+def inspection(table: FeatureTable, mat_version: int, columns: dict[str, Any]) -> tuple[Inspection, pa.Table]:
+    """What would be seen of one Parquet file."""
+    ref = f"{table.name}@{mat_version}"
+    size, rows = 1_000_000 + zlib.crc32(ref.encode()) % 100_000, 10_000 + mat_version
+    marks = {"checksum": [f"sha256:{hashed(ref)}"], "etag": [hashed(ref, hashlib.md5)]}
+    manifest = pa.table({"path": [f"{mat_version}.parquet"], "size": [size], "rows": [rows]} | marks)
     seen = Inspection(
-        location=Location(f"s3://bench/{table.name}/{mat_version}.parquet"),
+        location=Location(f"s3://bench/{DATASTACK}/{table.name}/{mat_version}"),
         format="parquet",
-        fields=tuple(StoredField(name=field.name, type=str(field.type)) for field in schema),
-        arrow_schema=encoded(schema),
-        rows=10_000,
-        bytes=1_000_000,
+        **columns,
+        rows=rows,
+        bytes=size,
         files=1,
-        fingerprint=f"{table.name}@{mat_version}",
+        fingerprint=f"sha256:{hashed(f'state of {ref}')}",
         content=manifests.content(manifest),
     )
     return seen, manifest
 
 
+def checks(table: FeatureTable, mat_version: int, seen: Inspection) -> tuple[CheckResult, ...]:
+    """As a registration from outside has them."""
+    columns = {"missing": [], "differing": {}, "undeclared": []}
+    before = "no earlier version" if mat_version == 1 else f"as {DATASTACK}/{table.name}@{mat_version - 1}.0"
+    counts = {"rows": seen.rows, "duplicates": 0, "nulls": 0}
+    found: list[tuple[str, bool, str, dict[str, Any]]] = [
+        ("exists", False, f"1 files, {seen.bytes} bytes", {}),
+        ("format", False, "parquet", {}),
+        ("schema", True, f"{len(seen.fields)} columns as declared", columns),
+        ("location", False, "", {}),
+        ("schema_change", False, before, {}),
+        ("key", False, f"unique over {seen.rows} rows", counts),
+        ("mat_version", False, "valid", {}),
+        ("name", True, "no table of CAVE's has it", {}),
+        ("world_readable", False, "not everybody may read the files", {}),
+        ("type_traps", False, "every reader takes every type", {}),
+        ("license", False, str(table.license), {}),
+    ]
+    return tuple(
+        CheckResult(name=name, outcome="passed", blocking=blocking, message=message, details=details)
+        for name, blocking, message, details in found
+    )
+
+
 def version(table: FeatureTable, mat_version: int, seen: Inspection) -> TableVersion:
     return TableVersion(
-        id=f"{table.name}-{mat_version}",
+        id=str(uuid.UUID(hashed(str(seen.location))[:32], version=4)),
         datastack=table.datastack,
         name=table.name,
         mat_version=mat_version,
         revision=0,
         inspection=seen,
-        producer=Producer(pipeline=f"dagster:{DATASTACK}/{table.name}", code_version="1", run_id=f"run-{mat_version}"),
-        checks=tuple(
-            CheckResult(name=name, outcome="passed", message="as declared")
-            for name in ("exists", "format", "schema", "location", "mat_version")
+        producer=Producer(
+            pipeline=f"dagster:{DATASTACK}/{table.name}",
+            code_version=hashed(f"code {mat_version // 10}")[:40],
+            model=f"{table.tags[0]}-{mat_version // 20}.1",
+            config=hashed(f"config {mat_version // 10}")[:16],
+            run_id=str(uuid.UUID(hashed(f"run {seen.location}")[:32], version=4)),
         ),
+        derived_from=() if table.tags[0] in ROOTS else (f"{DATASTACK}/{PARENT}@{mat_version}.0",),
+        checks=checks(table, mat_version, seen),
         created_at=datetime.now(UTC),
         created_by="bench",
     )
 
 
-def fill(registry: Registry, described: Iterable[FeatureTable]) -> None:
+def fill(registry: Registry, described: Iterable[FeatureTable], mat_versions: int, at_once: int = AT_ONCE) -> None:
     about: dict[str, Any] = {"by": "bench", "datastack": DATASTACK}
     registry.record_versions(
-        MaterializationVersion(datastack=DATASTACK, mat_version=at, time_stamp=datetime(2024, at, 1, tzinfo=UTC))
-        for at in range(1, MAT_VERSIONS + 1)
+        MaterializationVersion(datastack=DATASTACK, mat_version=at, time_stamp=FIRST + timedelta(days=7 * at))
+        for at in range(1, mat_versions + 1)
     )
-    for some in chunks(described, AT_ONCE):
+    for some in chunks(described, at_once):
         with registry.database.write() as connection:
             news = []
             for table in some:
                 details = table.model_dump(mode="json", exclude={"datastack", "name"})
                 news.append(events.new("described", **about, name=table.name, details=details))
-                for mat_version in range(1, MAT_VERSIONS + 1):
-                    seen, manifest = inspection(table, mat_version)
+                columns = schema_of(table)
+                schema_id, kept = "", dict[str, Any]()
+                for mat_version in range(1, mat_versions + 1):
+                    seen, manifest = inspection(table, mat_version, columns)
                     made, files = version(table, mat_version, seen), manifests.encoded(Inspected(seen, manifest))
-                    news.append(registering.new_version(connection, made, manifests.schema_id(seen), files))
+                    if not schema_id:
+                        schema_id = manifests.schema_id(seen)
+                        entries.keep_schema(connection, schema_id, to_jsonable_python(seen.fields), seen.arrow_schema)
+                    kept[made.id] = files
+                    news.append(registering.registered(made, schema_id))
                     news.append(events.new("published", **about, name=table.name, version_id=made.id))
+                keep_all(connection, kept)
             events.record_all(connection, news)
 
 
@@ -250,7 +307,7 @@ def main() -> None:
         home = Path(temporary, "registry")
         registry = Registry(Settings(home=home))
         start = time.perf_counter()
-        fill(registry, tables(count))
+        fill(registry, tables(count), MAT_VERSIONS)
         rate = count * MAT_VERSIONS / (time.perf_counter() - start)
         size = (home / "catalog.db").stat().st_size / 2**20
         print(f"filled at {rate:.0f} registrations/s, {size:.0f} MiB")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from feature_registry.catalog import graph
 from feature_registry.catalog.documents import index
+from feature_registry.catalog.rows import Row, insert, insert_new, upsert
 from feature_registry.catalog.schema import (
     SAID,
     datastacks,
@@ -29,7 +28,6 @@ from feature_registry.catalog.schema import (
 from feature_registry.model import FeatureTable
 
 T = TypeVar("T")
-Row = dict[str, Any]
 Key = tuple[str, str]  # a table's datastack and name
 _COLUMNS = ("datastack", "name", "license", "mutability", "durability")
 OBSERVED = ("column", "partition", "layout", "bucketed")  # the facets that come from a table's versions
@@ -106,7 +104,7 @@ class Changes:
 
     def remove(self, key: Key, version_id: str, at: str) -> None:
         """Forgets a version, whose exact reference goes on being known."""
-        upsert(self.connection, unregistered, ("table", "at"), [{"table": "/".join(key), "at": at}])
+        insert_new(self.connection, unregistered, [{"table": "/".join(key), "at": at}])
         self.touched.add(key)
         self._thinned.add(key)
         if self._added.pop(version_id, None) is None:
@@ -123,9 +121,14 @@ class Changes:
         rows = [_table_row(self._bodies[key]) for key in self._unwritten]
         upsert(self.connection, feature_tables, ("datastack", "name"), rows)
         self._find_ids()
-        upsert(self.connection, producers, ("id",), list(self._producers.values()))
-        _insert(self.connection, versions, [row | {"table_id": self._ids[key]} for key, row in self._added.values()])
-        _insert(self.connection, lineage, [row for rows in self._parents.values() for row in rows])
+        insert_new(self.connection, producers, list(self._producers.values()))
+        rows = [
+            # Most are the first of their materialization version; `write` sets right what is not.
+            row | {"table_id": self._ids[key], "current": row["status"] == "published"}
+            for key, row in self._added.values()
+        ]
+        insert(self.connection, versions, rows)
+        insert(self.connection, lineage, [row for rows in self._parents.values() for row in rows])
         for written in (self.datastacks, self.mat_versions, self._unwritten, self._added, self._parents):
             written.clear()
         self._details.clear()
@@ -167,7 +170,7 @@ class Changes:
         wanted = {(ids[key], *facet) for key, found in seen.items() for facet in found}
         wanted |= {(ids[key], *facet) for key, body in self._bodies.items() for facet in _said(body)}
         rows = [{"table_id": id, "kind": kind, "value": value} for id, kind, value in wanted]
-        upsert(self.connection, facets, ("table_id", "kind", "value"), rows)
+        insert_new(self.connection, facets, rows)
         for some in chunks(stale):
             index(self.connection, {id: stale[id] for id in some})
 
@@ -282,23 +285,3 @@ _UNSAY = sa.delete(facets).where(facets.c.table_id.in_(_TABLES), facets.c.kind.n
 _SAID = sa.select(events.c.details, versions.c.patch).where(SAID, versions.c.id == sa.bindparam("version_id"))
 _FIELDS = sa.select(schemas.c.fields).where(schemas.c.id == sa.bindparam("schema"))
 _SET_CURRENT, _SET_FACE = _set_current(), _set_face()
-
-
-def _insert(connection: sa.Connection, table: sa.Table, rows: list[Row]) -> None:
-    if rows:
-        connection.execute(sa.insert(table), rows)
-
-
-def upsert(connection: sa.Connection, table: sa.Table, keys: tuple[str, ...], rows: list[Row]) -> None:
-    if rows:
-        others = tuple(name for name in rows[0] if name not in keys)
-        connection.execute(_upserting(connection.dialect.name, table, keys, others), rows)
-
-
-@cache
-def _upserting(dialect: str, table: sa.Table, keys: tuple[str, ...], others: tuple[str, ...]) -> sa.Insert:
-    insert: Any = (sqlite if dialect == "sqlite" else postgresql).insert(table)
-    if not others:
-        return insert.on_conflict_do_nothing()  # type: ignore[no-any-return]
-    changes = {name: insert.excluded[name] for name in others}
-    return insert.on_conflict_do_update(index_elements=keys, set_=changes)  # type: ignore[no-any-return]

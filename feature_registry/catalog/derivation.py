@@ -75,7 +75,6 @@ def _registered(changes: Changes, event: Event) -> None:
         "mat_version": body["mat_version"],
         "revision": body["revision"],
         "status": "draft",
-        "current": False,
         "location": inspection["location"],
         "identity": entries.identity(inspection["snapshot"], inspection["fingerprint"]),
         "snapshot": inspection["snapshot"],

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from feature_registry.catalog.rows import insert_new
 from feature_registry.catalog.schema import facets, words
 
 # A hit in the name counts more than one in the columns: bm25's weights, in the order of the index's columns.
@@ -54,8 +54,7 @@ def index(connection: sa.Connection, tables: Mapping[int, dict[str, Any]]) -> No
     rows = [{"id": id, **document} for id, document in documents.items()]
     connection.execute(_INSERT[connection.dialect.name], rows)
     held = {word for document in documents.values() for text in document.values() for word in text.lower().split()}
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    connection.execute(dialect.insert(words).on_conflict_do_nothing(), [{"word": word} for word in sorted(held)])
+    insert_new(connection, words, [{"word": word} for word in sorted(held)])
 
 
 def _document(body: dict[str, Any], stored: set[str]) -> dict[str, str]:

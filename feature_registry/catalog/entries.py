@@ -8,13 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
-from sqlalchemy.dialects import postgresql, sqlite
 
 from feature_registry.catalog.changes import chunks, patched
 from feature_registry.catalog.manifests import ManifestPart as ManifestPart  # noqa: PLC0414
 from feature_registry.catalog.manifests import keep_manifests as keep_manifests  # noqa: PLC0414
 from feature_registry.catalog.manifests import manifest as manifest  # noqa: PLC0414
 from feature_registry.catalog.manifests import replace_manifest as replace_manifest  # noqa: PLC0414
+from feature_registry.catalog.rows import insert_new
 from feature_registry.catalog.schema import (
     SAID,
     UNREGISTERED,
@@ -282,9 +282,7 @@ def materializations(connection: sa.Connection, datastack: str) -> tuple[Materia
 def keep_schema(connection: sa.Connection, schema_id: str, fields: list[Any], arrow_schema: str) -> None:
     """Schemas are named by their content's hash, so equal ones are kept once, also when two come at once."""
     if connection.execute(_SCHEMA, {"schema": schema_id}).scalar() is None:
-        row = {"id": schema_id, "fields": fields, "arrow_schema": arrow_schema}
-        dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-        connection.execute(dialect.insert(schemas).on_conflict_do_nothing(), row)
+        insert_new(connection, schemas, [{"id": schema_id, "fields": fields, "arrow_schema": arrow_schema}])
 
 
 def by_ids(connection: sa.Connection, ids: list[str], columns: bool) -> tuple[Entry, ...]:

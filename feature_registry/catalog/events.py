@@ -7,16 +7,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic_core import to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from feature_registry.catalog import texts
-from feature_registry.catalog.changes import Changes, chunks, upsert
+from feature_registry.catalog.changes import Changes, chunks
 from feature_registry.catalog.database import lock_numbers
 from feature_registry.catalog.derivation import derive
+from feature_registry.catalog.rows import Row, insert_new
 from feature_registry.catalog.schema import RECORD, events, subjects, versions
 from feature_registry.model import Event, FeatureTable, TableVersion
-
-Row = dict[str, Any]
 
 _SUBJECTS = sa.select(subjects).where(
     sa.tuple_(subjects.c.datastack, subjects.c.name).in_(sa.bindparam("named", expanding=True))
@@ -35,10 +34,12 @@ def new(
     """An event to record; its details may hold nouns. Raises `Invalid` for a text that the catalog cannot keep."""
     try:
         details = to_jsonable_python(details or {})
-    except UnicodeEncodeError:
+        suspect = b"\\u0000" in to_json(details)
+    except (UnicodeEncodeError, PydanticSerializationError):
         texts.check(details)  # which says where
         raise
-    texts.check(details)
+    if suspect:
+        texts.check(details)
     row = {"by": by, "kind": kind, "datastack": datastack, "name": name, "version_id": version_id}
     return row | {"details": details}
 
@@ -81,7 +82,7 @@ def _subjects(connection: sa.Connection, named: Set[tuple[str, str]]) -> dict[tu
     if named <= known.keys():
         return known
     new = [{"datastack": datastack, "name": name} for datastack, name in sorted(named - known.keys())]
-    upsert(connection, subjects, ("datastack", "name"), new)
+    insert_new(connection, subjects, new)
     return _subjects(connection, named)
 
 

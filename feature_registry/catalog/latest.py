@@ -1,4 +1,4 @@
-"""Which version a reader gets who names none, or one that is not there; and which are hidden as their retention is over.
+"""Which version a reader gets who names none, or one that is not there; which are hidden as their retention is over.
 
 The current state holds each table's face as if nothing ever expired, for time passes without an event. So whoever reads
 brings the instant, and only where a table has a retention is anything else asked.

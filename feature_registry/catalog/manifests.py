@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from feature_registry.catalog.rows import insert_new
 from feature_registry.catalog.schema import manifest_forms, manifests
 from feature_registry.catalog.types import packed, unpacked
 
@@ -17,13 +17,23 @@ LARGE = 2**16  # bytes beyond which one is no more like another, and compressed 
 
 
 def keep_manifests(connection: sa.Connection, version_id: str, contents: Mapping[ManifestPart, bytes]) -> None:
-    rows = [{"version_id": version_id, "part": part} | _stored(connection, each) for part, each in contents.items()]
+    keep_all(connection, {version_id: contents})
+
+
+def keep_all(connection: sa.Connection, contents: Mapping[str, Mapping[ManifestPart, bytes]]) -> None:
+    """Those of several versions, by their ids."""
+    examples: dict[str, bytes] = {}
+    rows = [
+        {"version_id": version_id, "part": part} | _stored(connection, content, examples)
+        for version_id, parts in contents.items()
+        for part, content in parts.items()
+    ]
     connection.execute(sa.insert(manifests), rows)
 
 
 def replace_manifest(connection: sa.Connection, version_id: str, content: bytes) -> None:
     """That of the files."""
-    change = sa.update(manifests).where(_of(version_id, "files")).values(_stored(connection, content))
+    change = sa.update(manifests).where(_of(version_id, "files")).values(_stored(connection, content, {}))
     connection.execute(change)
 
 
@@ -38,17 +48,25 @@ def _of(version_id: str, part: ManifestPart) -> sa.ColumnElement[bool]:
     return sa.and_(manifests.c.version_id == version_id, manifests.c.part == part)
 
 
-def _stored(connection: sa.Connection, content: bytes) -> dict[str, Any]:
+def _stored(connection: sa.Connection, content: bytes, examples: dict[str, bytes]) -> dict[str, Any]:
     head, rest = _parts(content)
     form = hashlib.sha256(head).hexdigest()[:32]
-    chosen = sa.select(manifest_forms.c.example).where(manifest_forms.c.id == form)
-    example = connection.execute(chosen).scalar()
-    if example is None:  # of two that come at once, the first one's is the example
-        row = {"id": form, "head": head, "example": rest if len(rest) < LARGE else b""}
-        dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-        connection.execute(dialect.insert(manifest_forms).on_conflict_do_nothing(), row)
-        example = connection.execute(chosen).scalar_one()
-    return {"form_id": form, "content": packed(rest, example) if len(rest) < LARGE else b"\0" + rest}
+    if form not in examples:
+        examples[form] = _example(connection, form, head, rest)
+    return {"form_id": form, "content": packed(rest, examples[form]) if len(rest) < LARGE else b"\0" + rest}
+
+
+def _example(connection: sa.Connection, form: str, head: bytes, rest: bytes) -> bytes:
+    """Of two that come at once, the first one's."""
+    found: bytes | None = connection.execute(_EXAMPLE, {"form": form}).scalar()
+    if found is not None:
+        return found
+    row = {"id": form, "head": head, "example": rest if len(rest) < LARGE else b""}
+    insert_new(connection, manifest_forms, [row])
+    return _example(connection, form, head, rest)
+
+
+_EXAMPLE = sa.select(manifest_forms.c.example).where(manifest_forms.c.id == sa.bindparam("form"))
 
 
 def _parts(content: bytes) -> tuple[bytes, bytes]:

@@ -52,9 +52,9 @@ events = Table(
     metadata,
     Column("number", Number, primary_key=True, autoincrement=True),
     Column("at", Instant, nullable=False),  # never before an older event's
+    Column("subject_id", ForeignKey("subjects.id"), nullable=False),
     Column("by", String, nullable=False),
     Column("kind", String, nullable=False),
-    Column("subject_id", ForeignKey("subjects.id"), nullable=False),
     Column("version_id", Id),
     Column("details", Packed, nullable=False),
     Index("events_of_subject", "subject_id", "number"),
@@ -128,25 +128,26 @@ producers = Table(
 versions = Table(
     "versions",
     metadata,
-    Column("id", Id, primary_key=True),
+    # The wide numbers first: PostgreSQL pads what stands before them.
     Column("table_id", ForeignKey("feature_tables.id"), nullable=False),
-    Column("mat_version", Integer),
-    Column("revision", Integer, nullable=False),
-    Column("status", String, nullable=False),
-    # The newest published (else deprecated) revision of its materialization version.
-    Column("current", Boolean, nullable=False),
-    Column("location", Place, nullable=False),
-    Column("identity", LargeBinary, nullable=False),
-    Column("snapshot", String),
-    Column("format", String, nullable=False),
     Column("producer_id", ForeignKey("producers.id"), nullable=False),
-    Column("run_id", Id),
-    Column("created_by", String, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("starts_at", Instant),
     Column("ends_at", Instant),
-    Column("schema_id", ForeignKey("schemas.id"), nullable=False),
+    Column("mat_version", Integer),
+    Column("revision", Integer, nullable=False),
+    # The newest published (else deprecated) revision of its materialization version.
+    Column("current", Boolean, nullable=False),
     Column("failed", Boolean, nullable=False),  # whether one of the checks did
+    Column("id", Id, primary_key=True),
+    Column("identity", LargeBinary, nullable=False),
+    Column("schema_id", ForeignKey("schemas.id"), nullable=False),
+    Column("run_id", Id),
+    Column("status", String, nullable=False),
+    Column("location", Place, nullable=False),
+    Column("snapshot", String),
+    Column("format", String, nullable=False),
+    Column("created_by", String, nullable=False),
     # What later events changed of what was said: `checks`, fields of `inspection`, and others.
     Column("patch", Packed),
     # Holds all that says who sees a version, whose row need not be read for it. No index begins with `mat_version`:

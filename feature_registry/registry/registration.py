@@ -311,9 +311,8 @@ def new_version(
 
 def registered(version: TableVersion, schema_id: str, **details: Any) -> events.Row:
     """The event of a version, whose schema and manifests are kept aside."""
-    body = version.model_dump(
-        mode="json", exclude={"status": True, "checks": True, "deprecation": True, "inspection": {"fields", "arrow_schema"}}
-    )
+    later = {"status": True, "checks": True, "deprecation": True}  # what other events say
+    body = version.model_dump(mode="json", exclude={**later, "inspection": {"fields", "arrow_schema"}})
     return events.new(
         "registered",
         **events.about(version, version.created_by),
