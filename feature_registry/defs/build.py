@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from feature_registry.defs import drift, dumps, external, jobs, schedules, sensors, wanted
+from feature_registry.defs import drift, dumps, external, jobs, rules, schedules, sensors, wanted
 from feature_registry.defs.feature_table import IO_MANAGER, REGISTRY
 from feature_registry.defs.io_manager import FeatureTableIOManager
 from feature_registry.defs.reconcile import reconcile
@@ -43,10 +43,11 @@ def build_defs(
     others = external.specs(settings, assets)
     keys = {table.key for _, _, tables, _ in work for table in tables} | {spec.key for spec in others}
     looks = [drift.checks(sorted(keys))] if keys else []
-    nights = [drift.nightly(look) for look in looks]
+    ruled = rules.checks(settings, keys)
+    nights = [*map(drift.nightly, looks), *map(rules.nightly, ruled)]
     return dg.Definitions(
         assets=[*assets, *others],
-        asset_checks=looks,
+        asset_checks=[*looks, *ruled],
         jobs=[*(job for job, *_ in work), *(job for _, job in nights)],
         schedules=[
             *(schedule for schedule, _ in nights),
