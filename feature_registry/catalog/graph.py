@@ -114,7 +114,7 @@ _ONE = sa.select(
 )
 _UP = _leading("child", "parent", _ONE)
 _DOWN = _leading("parent", "child", _ONE)
-_DOWN_FROM_DOUBTED = _leading("parent", "child", sa.select(_DOUBTED.subquery()))
+_DOWN_FROM_DOUBTED = _leading("parent", "child", _DOUBTED)
 
 
 def up(connection: sa.Connection, ref: str, depth: int | None = None) -> list[Edge]:
