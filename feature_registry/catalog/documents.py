@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
 
 from feature_registry.catalog.rows import insert_new
 from feature_registry.catalog.schema import facets, words
 
 # A hit in the name counts more than one in the columns: bm25's weights, in the order of the index's columns.
 WEIGHTS = (10.0, 4.0, 2.0, 3.0, 1.0)
+SHORTEST_CORRECTED, LONG = 4, 8  # letters: of one for a letter wrong, missing, or swapped with the next; of one for two
+MOST_TAKEN = 5  # words for a mistyped one
 SQLITE = (
     "CREATE VIRTUAL TABLE documents USING fts5(name, description, columns, tags, owner,"
     " tokenize = \"unicode61 remove_diacritics 2\", prefix = '2 3')"
@@ -34,6 +38,22 @@ _INSERT = {
         " ON CONFLICT (rowid) DO UPDATE SET words = excluded.words"
     ),
 }
+# What has not the very words comes after all that has them.
+_BEHIND = "1e6"
+_MATCHES = {
+    "sqlite": f"SELECT rowid, bm25(documents, {', '.join(map(str, WEIGHTS))}) + CASE WHEN rowid IN"  # noqa: S608
+    f" (SELECT rowid FROM documents WHERE documents MATCH :exact) THEN 0 ELSE {_BEHIND} END AS rank"
+    " FROM documents WHERE documents MATCH :begun",
+    "postgresql": "SELECT rowid, CASE WHEN words @@ to_tsquery('simple', :exact) THEN 0"  # noqa: S608
+    f" ELSE {_BEHIND} END - ts_rank(words, to_tsquery('simple', :begun))::float8 AS rank"
+    " FROM documents WHERE words @@ to_tsquery('simple', :begun)",
+}
+_SEEN = " JOIN feature_tables ON feature_tables.id = documents.rowid WHERE face_id IS NOT NULL AND "
+_HELD = {
+    "sqlite": sa.text(f"SELECT 1 FROM documents{_SEEN} documents MATCH :query LIMIT 1"),  # noqa: S608
+    "postgresql": sa.text(f"SELECT 1 FROM documents{_SEEN} words @@ to_tsquery('simple', :query) LIMIT 1"),  # noqa: S608
+}
+_ALL = {"sqlite": " AND ", "postgresql": " & "}
 
 
 def create(connection: sa.Connection) -> None:
@@ -70,26 +90,62 @@ def _document(body: dict[str, Any], stored: set[str]) -> dict[str, str]:
     return {name: _folded(text) for name, text in document.items()}
 
 
-def matches(connection: sa.Connection, text: str) -> sa.Subquery | None:
-    """Tables (`rowid`) whose documents hold every word's beginning, with a `rank` that is best when smallest.
-
-    None where the text has no word.
+class Matches(NamedTuple):
+    """Tables (`rowid`) whose documents hold all words, with a `rank` that is best when smallest: those with the very
+    words come before those whose words only begin with them. `corrected` says which words were taken for which.
     """
-    typed = _folded(text).split()
+
+    found: sa.Subquery
+    corrected: dict[str, tuple[str, ...]]
+
+
+def matches(connection: sa.Connection, text: str) -> Matches | None:
+    """A word that nothing begins with is taken for the nearest that there are. None where the text has no word."""
+    typed = dict.fromkeys(_folded(text).lower().split())
     if not typed:
         return None
-    if connection.dialect.name == "sqlite":
-        weights = ", ".join(map(str, WEIGHTS))
-        query = " ".join(f'"{word}"*' for word in typed)
-        chosen = f"SELECT rowid, bm25(documents, {weights}) AS rank FROM documents WHERE documents MATCH :words"  # noqa: S608
-    else:
-        query = " & ".join(f"{word}:*" for word in typed)
-        chosen = (
-            "SELECT rowid, -ts_rank(words, to_tsquery('simple', :words))::float8 AS rank"
-            " FROM documents WHERE words @@ to_tsquery('simple', :words)"
+    corrected = {word: found for word in typed if (found := _nearest(connection, word))}
+    dialect = connection.dialect.name
+    exact, begun = (
+        _ALL[dialect].join(
+            _any(dialect, corrected.get(word, (word,)), begins and word not in corrected) for word in typed
         )
-    statement = sa.text(chosen).bindparams(words=query)
-    return statement.columns(rowid=sa.BigInteger, rank=sa.Float).subquery("matches")
+        for begins in (False, True)
+    )
+    statement = sa.text(_MATCHES[dialect]).bindparams(exact=exact, begun=begun)
+    return Matches(statement.columns(rowid=sa.BigInteger, rank=sa.Float).subquery("matches"), corrected)
+
+
+def _nearest(connection: sa.Connection, word: str) -> tuple[str, ...]:
+    """The words nearest to one that is in no document, of those in the documents of tables that all people see."""
+    most = 0 if len(word) < SHORTEST_CORRECTED else 1 if len(word) < LONG else 2
+    if most == 0 or _is_held(connection, word, begins=True):
+        return ()
+    of_length = sa.func.length(words.c.word).between(len(word) - most, len(word) + most)
+    near = process.extract(
+        word,
+        list(connection.execute(sa.select(words.c.word).where(of_length)).scalars()),
+        scorer=OSA.distance,
+        score_cutoff=most,
+        limit=None,
+    )
+    for distance in range(1, most + 1):
+        found = [each for each, at, _ in near if at == distance and _is_held(connection, each, begins=False)]
+        if found:
+            return tuple(sorted(found)[:MOST_TAKEN])
+    return ()
+
+
+def _is_held(connection: sa.Connection, word: str, begins: bool) -> bool:
+    dialect = connection.dialect.name
+    return connection.execute(_HELD[dialect], {"query": _any(dialect, (word,), begins)}).first() is not None
+
+
+def _any(dialect: str, some: Sequence[str], begins: bool) -> str:
+    """A query for words, or for what begins with them."""
+    if dialect == "sqlite":
+        return "(" + " OR ".join(f'"{word}"{"*" if begins else ""}' for word in some) + ")"
+    return "(" + " | ".join(f"{word}{':*' if begins else ''}" for word in some) + ")"
 
 
 def _folded(text: str) -> str:

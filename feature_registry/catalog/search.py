@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -30,10 +31,37 @@ _MY_DRAFT = sa.and_(
 _NOBODY_SEES_ANOTHER = ~sa.exists().where(_BESIDE, _OTHER.c.current)
 
 
+class Chosen(NamedTuple):
+    """Tables with the versions of them that the person sees, and what orders them."""
+
+    joined: sa.FromClause
+    where: list[sa.ColumnElement[bool]]
+    keys: list[Any]
+    corrected: dict[str, tuple[str, ...]]
+
+
 def search(connection: sa.Connection, wanted: Search, person: str, now: datetime | None = None) -> Found:
     """A page of what the person may see: the current revision of each table, and own drafts; nothing whose retention
     was over at the instant `now`.
     """
+    chosen = choose(connection, wanted, now)
+    if chosen is None:
+        return Found(entries=())
+    keys = chosen.keys
+    statement = sa.select(versions.c.id, *(key.label(f"key{at}") for at, key in enumerate(keys)))
+    statement = statement.select_from(chosen.joined).where(*chosen.where)
+    if wanted.after is not None:
+        statement = statement.where(sa.tuple_(*keys) > sa.tuple_(*_position(wanted.after, keys)))
+    # The page first, then what it shows: most of an entry's bytes would be read to be thrown away.
+    rows = connection.execute(statement.order_by(*keys).limit(wanted.limit + 1), {"person": person}).all()
+    page = rows[: wanted.limit]
+    last = list(page[-1][1:]) if len(rows) > wanted.limit else None
+    found = entries.by_ids(connection, [row.id for row in page], wanted.columns)
+    return Found(entries=found, next=_token(last) if last else None, corrected=chosen.corrected)
+
+
+def choose(connection: sa.Connection, wanted: Search, now: datetime | None) -> Chosen | None:
+    """None where the text has no word in it."""
     texts.check(dict(wanted))
     table_id: sa.ColumnElement[int] = feature_tables.c.id
     if connection.dialect.name == "sqlite" and wanted.mat_version not in (None, "latest"):
@@ -41,23 +69,15 @@ def search(connection: sa.Connection, wanted: Search, person: str, now: datetime
         # read and sort all that is at the version for each page of it.
         table_id = table_id + 0
     joined: sa.FromClause = feature_tables.join(versions, versions.c.table_id == table_id)
-    keys: list[Any] = [feature_tables.c.datastack, feature_tables.c.name, versions.c.id]
+    visible = _visible(wanted, expired(connection, now) if now else Expired({}))
+    where = [visible, *_filters(connection, wanted)]
+    if not wanted.text.strip():
+        return Chosen(joined, where, [feature_tables.c.datastack, feature_tables.c.name, versions.c.id], {})
     hits = matches(connection, wanted.text)
-    if hits is not None:
-        joined = joined.join(hits, hits.c.rowid == feature_tables.c.id)
-        keys = [hits.c.rank, versions.c.id]
-    elif wanted.text.strip():
-        return Found(entries=())
-    chosen = sa.select(versions.c.id, *(key.label(f"key{at}") for at, key in enumerate(keys))).select_from(joined)
-    chosen = chosen.where(_visible(wanted, expired(connection, now) if now else Expired({})), *_filters(wanted))
-    if wanted.after is not None:
-        chosen = chosen.where(sa.tuple_(*keys) > sa.tuple_(*_position(wanted.after, keys)))
-    # The page first, then what it shows: most of an entry's bytes would be read to be thrown away.
-    rows = connection.execute(chosen.order_by(*keys).limit(wanted.limit + 1), {"person": person}).all()
-    page = rows[: wanted.limit]
-    last = list(page[-1][1:]) if len(rows) > wanted.limit else None
-    found = entries.by_ids(connection, [row.id for row in page], wanted.columns)
-    return Found(entries=found, next=_token(last) if last else None)
+    if hits is None:
+        return None
+    joined = joined.join(hits.found, hits.found.c.rowid == feature_tables.c.id)
+    return Chosen(joined, where, [hits.found.c.rank, versions.c.id], hits.corrected)
 
 
 def _visible(wanted: Search, hidden: Expired) -> sa.ColumnElement[bool]:
@@ -84,10 +104,31 @@ def _facet(kind: str, value: str | None) -> sa.ColumnElement[bool]:
     return sa.exists().where(own, facets.c.kind == kind, facets.c.value == value)
 
 
-def _filters(wanted: Search) -> list[sa.ColumnElement[bool]]:
+def _filters(connection: sa.Connection, wanted: Search) -> list[sa.ColumnElement[bool]]:
     given = {name: value for name, value in wanted if value is not None}
     chosen = [condition(given[name]) for name, condition in _CONDITIONS.items() if name in given]
-    return chosen + [_facet("tag", tag) for tag in wanted.tags]
+    chosen += [_facet("tag", tag) for tag in wanted.tags]
+    if wanted.any_tags:
+        chosen.append(sa.or_(*(_facet("tag", tag) for tag in wanted.any_tags)))
+    if wanted.model_before is not None:
+        chosen.append(_made_by(producers.c.model.in_(_models_before(connection, wanted.model_before))))
+    return chosen
+
+
+def _models_before(connection: sa.Connection, model: str) -> list[str]:
+    """Those of the same name with lower numbers behind it, which are counted and not spelled: 1.9 is before 1.10."""
+    name, numbers = _numbered(model)
+    if not numbers:
+        raise Invalid("has no number", field="model_before", value=model, expected="such as segclr-2.1")
+    held = connection.execute(sa.select(producers.c.model).where(producers.c.model.is_not(None)).distinct()).scalars()
+    return [each for each in held if (found := _numbered(each))[0] == name and () < found[1] < numbers]
+
+
+def _numbered(model: str) -> tuple[str, tuple[int, ...]]:
+    numbers = re.search(r"\d+(?:\.\d+)*$", model, re.ASCII)
+    if numbers is None:
+        return model, ()
+    return model[: numbers.start()], tuple(map(int, numbers[0].split(".")))
 
 
 def _of_volume(volume: str) -> sa.ColumnElement[bool]:
@@ -133,6 +174,9 @@ _CONDITIONS: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
     "partition_column": lambda column: _facet("partition", column),
     "hash_column": lambda column: sa.or_(_facet("hash", column), _facet("bucketed", column)),
     "producer": _of_producer,
+    "code_version": lambda code: _made_by(producers.c.code_version == code),
+    "config": lambda config: _made_by(producers.c.config == config),
+    "model": lambda model: _made_by(producers.c.model == model),
     "superseded_by": lambda table: _said("superseded_by").as_string() == table,
     "location": entries.at_or_below,
     "snapshot": lambda snapshot: versions.c.snapshot == snapshot,

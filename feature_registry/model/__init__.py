@@ -7,6 +7,8 @@ them. Ids are 64-bit: in JSON an integer beyond 2^53 is a string.
 from feature_registry.model.access import LARGEST_JSON_INTEGER as LARGEST_JSON_INTEGER
 from feature_registry.model.access import Condition as Condition
 from feature_registry.model.access import Cost as Cost
+from feature_registry.model.access import Facets as Facets
+from feature_registry.model.access import FacetValue as FacetValue
 from feature_registry.model.access import Found as Found
 from feature_registry.model.access import Grant as Grant
 from feature_registry.model.access import Mode as Mode
@@ -46,11 +48,11 @@ from feature_registry.model.noun import Text as Text
 from feature_registry.model.noun import aware as aware
 from feature_registry.model.policies import Action as Action
 from feature_registry.model.policies import Policies as Policies
+from feature_registry.model.rules import Rule as Rule
+from feature_registry.model.rules import RuleReport as RuleReport
 from feature_registry.model.suggestions import Suggestion as Suggestion
 from feature_registry.model.suggestions import Suggestions as Suggestions
 from feature_registry.model.suggestions import Violation as Violation
-from feature_registry.model.rules import Rule as Rule
-from feature_registry.model.rules import RuleReport as RuleReport
 from feature_registry.model.tables import FeatureTable as FeatureTable
 from feature_registry.model.tables import HashBuckets as HashBuckets
 from feature_registry.model.tables import Metadata as Metadata

@@ -67,6 +67,24 @@ class Found(Noun):
 
     entries: tuple[Entry, ...]
     next: str | None = Field(None, description="give it as `after` for the next page; None: there is none")
+    corrected: dict[str, tuple[str, ...]] = Field(
+        {}, description="words of the text that nothing begins with -> the nearest ones, which were taken for them"
+    )
+
+
+class FacetValue(Noun):
+    """A value that tables have in common."""
+
+    value: str
+    tables: int = Field(description="how many have it")
+
+
+class Facets(Noun):
+    """By what one may narrow a search: the values that the found tables have, those of most tables first."""
+
+    tables: int = Field(description="how many were found")
+    facets: dict[str, tuple[FacetValue, ...]] = Field({}, description="by name: datastack, tag, owner, license, ...")
+    corrected: dict[str, tuple[str, ...]] = Field({}, description="as in `Found`")
 
 
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from feature_registry.catalog import Database, entries, events, grants
+from feature_registry.catalog.facets import facets
 from feature_registry.catalog.search import search
 from feature_registry.errors import Invalid
 from feature_registry.model import Column, Embedding, Entry, Grant, HashBuckets, Owner, Retention, Search, TableRef
@@ -41,6 +42,50 @@ def plant_many(url: str, count: int) -> list[str]:
     planted = [plant(database, f"d/t{at % 2}@1").id for at in range(count)]
     database.close()
     return planted
+
+
+FILTERS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    ({"tags": ["x", "y"]}, {"tags": ["x", "y", "z"]}, {}),
+    ({"owner": "team"}, {"owner": Owner(team="team")}, {}),
+    ({"owner": "a@b.c"}, {"owner": Owner(person="a@b.c")}, {}),
+    ({"license": "CC-BY-4.0"}, {"license": "CC-BY-4.0"}, {}),
+    ({"mutability": "append"}, {"mutability": "append"}, {}),
+    ({"durability": "durable"}, {"durability": "durable"}, {}),
+    ({"references": "nuclei"}, {"references": {"id": "nuclei.id"}}, {}),
+    ({"format": "delta"}, {}, {"format": "delta"}),
+    ({"producer": "dagster:d/t"}, {}, {"producer": {"pipeline": "dagster:d/t"}}),
+    ({"producer": "unet-3"}, {}, {"producer": {"model": "unet-3"}}),
+    ({"derived_from": "d/parent"}, {}, {"derived_from": ["d/parent@1.0"]}),
+    ({"column": "rare"}, {}, {"schema": SCHEMA.append(SCHEMA.field(0).with_name("rare"))}),
+    ({"name": "t"}, {}, {}),
+    ({"unit": "um^3"}, {"columns": {"size": Column(unit="um^3")}}, {}),
+    ({"kind": "embedding"}, {"columns": {"size": Column(kind=Embedding(dimension=3))}}, {}),
+    ({"key": "id"}, {"key": ["id"]}, {}),
+    ({"hash_column": "id"}, {"hash_buckets": [BUCKETS]}, {}),
+    ({"superseded_by": "d/new"}, {"superseded_by": "d/new"}, {}),
+    ({"usage_constraints": "ASK %"}, {"usage_constraints": "Please ask % first"}, {}),
+    ({"citation": "10.1038"}, {"citation": "doi:10.1038/x"}, {}),
+    ({"invalidation_radius": 500}, {"invalidation_radius": 400}, {}),
+    ({"retention_days": 30}, {"retention": Retention(days=30)}, {}),
+    ({"any_tags": ["x", "never"]}, {"tags": ["x"]}, {}),
+    ({"tags": ["x"], "any_tags": ["y", "z"]}, {"tags": ["x", "z"]}, {}),
+    ({"code_version": "abc123"}, {}, {"producer": {"code_version": "abc123"}}),
+    ({"config": "adam-1e-4"}, {}, {"producer": {"config": "adam-1e-4"}}),
+    ({"model": "unet-3"}, {}, {"producer": {"model": "unet-3"}}),
+    ({"model_before": "unet-3"}, {}, {"producer": {"model": "unet-2.9"}}),
+    ({"producer": "abc123"}, {}, {"producer": {"code_version": "abc123"}}),
+    ({"producer": "run-1"}, {}, {"producer": {"run_id": "run-1"}}),
+    ({"partition_column": "k"}, {}, {"partition_columns": ("k",)}),
+    ({"snapshot": "12"}, {}, {"snapshot": "12"}),
+    ({"location": "s3://here/a"}, {}, {"location": "s3://here/a/b"}),
+    ({"layout": "by_id"}, {}, {"layouts": [{"name": "by_place"}, {"name": "by_id", "sort_by": ["id"]}]}),
+    ({"layout": "id"}, {}, {"layouts": [{"name": "by_id", "sort_by": ["size", "id"]}]}),
+    ({"hash_column": "id"}, {}, {"layouts": [{"name": "by_id", "hash_buckets": [BUCKETS]}]}),
+    ({"partition_column": "b"}, {}, {"stored_layouts": [BUCKETED]}),
+    ({"created_by": "eve"}, {}, {"by": "eve"}),
+    ({"status": "draft"}, {}, {"status": "draft"}),
+    ({"at": datetime(2024, 5, 1, tzinfo=UTC)}, {}, {"snapshot_time": datetime(2024, 5, 1, tzinfo=UTC)}),
+]
 
 
 class CatalogContract:
@@ -129,46 +174,7 @@ class CatalogContract:
         plant(database, "d/spine@1")
         assert names(database, text="spine") == ["d/spine@1.0", "d/a@1.0"]
 
-    @pytest.mark.parametrize(
-        ("wanted", "said", "version"),
-        [
-            ({"tags": ["x", "y"]}, {"tags": ["x", "y", "z"]}, {}),
-            ({"owner": "team"}, {"owner": Owner(team="team")}, {}),
-            ({"owner": "a@b.c"}, {"owner": Owner(person="a@b.c")}, {}),
-            ({"license": "CC-BY-4.0"}, {"license": "CC-BY-4.0"}, {}),
-            ({"mutability": "append"}, {"mutability": "append"}, {}),
-            ({"durability": "durable"}, {"durability": "durable"}, {}),
-            ({"references": "nuclei"}, {"references": {"id": "nuclei.id"}}, {}),
-            ({"format": "delta"}, {}, {"format": "delta"}),
-            ({"producer": "dagster:d/t"}, {}, {"producer": {"pipeline": "dagster:d/t"}}),
-            ({"producer": "unet-3"}, {}, {"producer": {"model": "unet-3"}}),
-            ({"derived_from": "d/parent"}, {}, {"derived_from": ["d/parent@1.0"]}),
-            ({"column": "rare"}, {}, {"schema": SCHEMA.append(SCHEMA.field(0).with_name("rare"))}),
-            ({"name": "t"}, {}, {}),
-            ({"unit": "um^3"}, {"columns": {"size": Column(unit="um^3")}}, {}),
-            ({"kind": "embedding"}, {"columns": {"size": Column(kind=Embedding(dimension=3))}}, {}),
-            ({"key": "id"}, {"key": ["id"]}, {}),
-            ({"hash_column": "id"}, {"hash_buckets": [BUCKETS]}, {}),
-            ({"superseded_by": "d/new"}, {"superseded_by": "d/new"}, {}),
-            ({"usage_constraints": "ASK %"}, {"usage_constraints": "Please ask % first"}, {}),
-            ({"citation": "10.1038"}, {"citation": "doi:10.1038/x"}, {}),
-            ({"invalidation_radius": 500}, {"invalidation_radius": 400}, {}),
-            ({"retention_days": 30}, {"retention": Retention(days=30)}, {}),
-            ({"producer": "abc123"}, {}, {"producer": {"code_version": "abc123"}}),
-            ({"producer": "run-1"}, {}, {"producer": {"run_id": "run-1"}}),
-            ({"partition_column": "k"}, {}, {"partition_columns": ("k",)}),
-            ({"snapshot": "12"}, {}, {"snapshot": "12"}),
-            ({"location": "s3://here/a"}, {}, {"location": "s3://here/a/b"}),
-            ({"layout": "by_id"}, {}, {"layouts": [{"name": "by_place"}, {"name": "by_id", "sort_by": ["id"]}]}),
-            ({"layout": "id"}, {}, {"layouts": [{"name": "by_id", "sort_by": ["size", "id"]}]}),
-            ({"hash_column": "id"}, {}, {"layouts": [{"name": "by_id", "hash_buckets": [BUCKETS]}]}),
-            ({"partition_column": "b"}, {}, {"stored_layouts": [BUCKETED]}),
-            ({"created_by": "eve"}, {}, {"by": "eve"}),
-            ({"status": "draft"}, {}, {"status": "draft"}),
-            ({"at": datetime(2024, 5, 1, tzinfo=UTC)}, {}, {"snapshot_time": datetime(2024, 5, 1, tzinfo=UTC)}),
-        ],
-        ids=lambda value: str(value)[:30],
-    )
+    @pytest.mark.parametrize(("wanted", "said", "version"), FILTERS, ids=lambda value: str(value)[:30])
     def test_each_filter_finds_what_was_planted(
         self, database: Database, wanted: dict[str, Any], said: dict[str, Any], version: dict[str, Any]
     ) -> None:
@@ -182,6 +188,105 @@ class CatalogContract:
         assert names(database, **wanted) == ["d/t@1.0"]
         assert names(database, mat_version=1, datastack="d", **wanted) == ["d/t@1.0"]
         assert names(database, mat_version=2, **wanted) == []
+
+    def test_each_field_of_a_search_has_a_filter(self) -> None:
+        told_how = {"text", "mat_version", "as_of", "columns", "limit", "after"}
+        of_tests_below = {"datastack", "aligned_volume"}
+        planted = {name for wanted, _, _ in FILTERS for name in wanted}
+        assert planted | of_tests_below == Search.model_fields.keys() - told_how
+
+    @pytest.mark.row("M16")
+    def test_made_by_an_older_model_counts_its_numbers(self, database: Database) -> None:
+        models = ("segclr-1.9", "segclr-1.10", "segclr-2.0", "segclr-2.0.1", "segclr-10", "segclr", "unet-1.0", None)
+        for at, model in enumerate(models):
+            plant(database, f"d/t{at}@1", producer={"model": model, "code_version": f"c{at % 2}", "config": "adam"})
+        before = {"segclr-1.9": [], "segclr-1.10": [0], "segclr-2.0": [0, 1], "segclr-11": [0, 1, 2, 3, 4]}
+        for model, older in before.items():
+            assert names(database, model_before=model) == [f"d/t{at}@1.0" for at in older]
+        assert names(database, model_before="segclr-2.0", code_version="c1") == ["d/t1@1.0"]
+        assert names(database, model="segclr-2.0", config="adam") == ["d/t2@1.0"]
+        with pytest.raises(Invalid, match="model_before"):
+            names(database, model_before="segclr")
+
+    @pytest.mark.row("M15")
+    def test_tags_compose_with_and_and_or(self, database: Database) -> None:
+        for name, tags in (("a", ["x", "y"]), ("b", ["x", "z"]), ("c", ["z"])):
+            plant(database, f"d/{name}@1")
+            describe(database, f"d/{name}@1", tags=tags)
+        assert names(database, tags=["x", "y"]) == ["d/a@1.0"]
+        assert names(database, any_tags=["y", "z"]) == ["d/a@1.0", "d/b@1.0", "d/c@1.0"]
+        assert names(database, tags=["x"], any_tags=["z", "q"]) == ["d/b@1.0"]
+        assert names(database, any_tags=["q"]) == []
+
+    @pytest.mark.parametrize(
+        ("typed", "taken"),
+        [
+            ("synpase", ("synapse",)),  # swapped
+            ("snapse", ("synapse",)),  # one is missing
+            ("synapze", ("synapse",)),  # another
+            ("mitohcondrino", ("mitochondrion",)),  # two of a long word
+            ("synaps", ()),  # its beginning
+            ("snpse", ()),  # two of a short word
+            ("axn", ()),  # too short
+            ("nothing", ()),
+        ],
+    )
+    def test_a_mistyped_word_is_taken_for_the_nearest(
+        self, database: Database, typed: str, taken: tuple[str, ...]
+    ) -> None:
+        plant(database, "d/synapse_mitochondrion@1")
+        plant(database, "d/axon@1")
+        with database.read() as connection:
+            answer = search(connection, Search(text=f"{typed} mito"), "bob")
+        assert answer.corrected == ({typed: taken} if taken else {})
+        assert len(answer.entries) == (1 if taken or typed == "synaps" else 0)
+
+    def test_a_word_of_nobody_or_of_drafts_is_taken_for_none(self, database: Database) -> None:
+        plant(database, "d/hidden@1", status="draft")
+        plant(database, "d/t@1")
+        describe(database, "d/t@1", description="spelt")
+        describe(database, "d/t@1", description="other")
+        for typed in ("hiden", "spelz"):
+            with database.read() as connection:
+                assert search(connection, Search(text=typed), "bob").corrected == {}
+
+    def test_very_words_come_before_what_begins_with_them(self, database: Database) -> None:
+        plant(database, "d/spines@1")
+        plant(database, "d/b@1")
+        describe(database, "d/b@1", description="a table that has, among much else that it says, the word spine")
+        assert names(database, text="spine") == ["d/b@1.0", "d/spines@1.0"]
+        assert names(database, text="spine", limit=1) == ["d/b@1.0"]
+        assert names(database, text="spin") == ["d/spines@1.0", "d/b@1.0"]
+
+    def test_facets_count_tables_under_text_and_filters(self, database: Database) -> None:
+        with database.write() as connection:
+            body = {"name": "d", "aligned_volume": "v"}
+            events.record(connection, "datastack", by="ann", datastack="d", details=body)
+        for name, tags in (("spine_a", ["x", "y"]), ("spine_b", ["x"]), ("soma", ["x"])):
+            for number in (1, 2):
+                plant(database, f"d/{name}@{number}", producer={"model": name})
+            describe(database, f"d/{name}@1", tags=tags, owner=Owner(team="lab", person="eve"))
+        plant(database, "e/spine_c@1", format="delta")
+        plant(database, "d/spine_draft@1", status="draft")
+
+        def counted(person: str = "bob", most: int = 20, **wanted: Any) -> dict[str, dict[str, int]]:
+            with database.read() as connection:
+                answer = facets(connection, Search(**wanted), person, None, most)
+            return {name: {each.value: each.tables for each in values} for name, values in answer.facets.items()}
+
+        every = counted()
+        assert every["datastack"] == {"d": 3, "e": 1}
+        assert every["aligned_volume"] == {"v": 3}
+        assert every["owner"] == {"eve": 3, "lab": 3}
+        assert list(every["tag"].items()) == [("x", 3), ("y", 1)]
+        assert every["format"] == {"parquet": 3, "delta": 1}
+        assert every["status"] == {"published": 4}
+        assert counted(most=1)["tag"] == {"x": 3}
+        assert counted(text="spine")["tag"] == {"x": 2, "y": 1}
+        assert counted(text="spnie", tags=["y"])["model"] == {"spine_a": 1}
+        assert counted(text="spine", mat_version=2)["datastack"] == {"d": 2}
+        assert counted(text="...") == counted(text="soma", tags=["y"]) == {}
+        assert counted("ann", status="draft")["datastack"] == {"d": 1}
 
     def test_a_list_leaves_out_the_columns_of_layouts(self, database: Database) -> None:
         plant(database, "d/t@1", stored_layouts=[BUCKETED])
@@ -207,6 +312,7 @@ class CatalogContract:
         assert names(database, at=start) == ["d/t@1.0"]
         assert names(database, at=end) == []
 
+    @pytest.mark.row("M6")
     def test_an_aligned_volume_finds_the_tables_of_its_datastacks(self, database: Database) -> None:
         with database.write() as connection:
             for datastack, volume in (("d", "v"), ("e", "v"), ("f", "w")):
