@@ -42,7 +42,15 @@ class PlainDelta(dg.ConfigurableIOManager):
 
 
 def registered(name: str, frame: pl.DataFrame) -> dg.AssetsDefinition:
-    @feature_table(datastack="bench", name=name, owner="bench", license="CC0-1.0", publish=True, key=["id"], description="Synapses of a benchmark.")
+    @feature_table(
+        datastack="bench",
+        name=name,
+        owner="bench",
+        license="CC0-1.0",
+        publish=True,
+        key=["id"],
+        description="Synapses of a benchmark.",
+    )
     def table() -> pl.LazyFrame:
         return frame.lazy()
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from feature_registry import policy
 from feature_registry.errors import Denied, Exhausted
 from feature_registry.location import Location
+from feature_registry.model import FeatureTable, Person
 
 
 def test_a_budget_refuses_the_request_that_crosses_the_line_and_says_what_is_left() -> None:
@@ -34,3 +37,22 @@ def test_a_caller_over_http_registers_below_the_prefixes_only(place: str, inside
 def test_a_price_is_of_ten_to_the_nine_bytes() -> None:
     assert policy.price(2_000_000_000, 0.1) == pytest.approx(0.2)
     assert policy.price(5, None) is None
+
+
+@pytest.mark.row("M9")
+@pytest.mark.parametrize(
+    ("owner", "person", "owns"),
+    [
+        ({"team": "lab"}, {"name": "bob", "groups": ("lab",)}, True),
+        ({"team": "lab"}, {"name": "lab", "groups": ("others",)}, False),
+        ({"team": "lab", "person": "bob"}, {"name": "bob"}, True),
+        ({"person": "ann"}, {"name": "bob", "groups": ("ann",)}, False),
+        ({"person": "ann"}, {"name": "local", "groups": ("*",)}, True),
+        ({"team": "lab"}, {"name": "root", "admin": True}, True),
+        (None, {"name": "ann"}, True),
+        (None, {"name": "bob", "groups": ("lab",)}, False),
+    ],
+)
+def test_whose_a_table_is(owner: dict[str, str] | None, person: dict[str, Any], owns: bool) -> None:
+    table = FeatureTable.model_validate({"datastack": "d", "name": "t", "owner": owner})
+    assert policy.owns(Person(**person), table, maker="ann") is owns

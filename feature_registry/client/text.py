@@ -58,6 +58,7 @@ def card(entry: Entry) -> str:
         ("key", ", ".join(table.key)),
         ("derived from", ", ".join(version.derived_from)),
         ("snapshot", version.snapshot_time and version.snapshot_time.isoformat()),
+        ("corrects", version.corrects),
         ("superseded by", table.superseded_by),
         *(("warning", warning) for warning in entry.warnings),
     ]

@@ -50,6 +50,7 @@ from feature_registry.model import (
 )
 from feature_registry.registry import (
     citing,
+    dependents,
     differences,
     drift,
     finding,
@@ -66,7 +67,6 @@ from feature_registry.registry import (
 )
 from feature_registry.registry import registration as registering
 from feature_registry.registry.access import Access
-from feature_registry.registry.dependents import dependents
 from feature_registry.settings import Settings
 from feature_registry.storage import Store, open_store
 
@@ -155,7 +155,7 @@ class Registry:
 
     def dependents(self, table: str) -> Dependents:
         """All that depends on a table version, to be seen before it is deprecated or unregistered."""
-        return dependents(self, self.describe(table))
+        return dependents.dependents(self, self.describe(table))
 
     def unregister(self, table: str, force: bool = False) -> Entry:
         """Forgets a table version and answers what it was; its data stay, and so do the table's metadata and history.

@@ -125,8 +125,7 @@ def _is_expired(registry: Registry, connection: Connection, entry: Entry) -> boo
         return False
     needed = (entries.find(connection, TableRef.parse(ref), "") for ref in dependents.derived(connection, entry.ref))
     return not any(
-        each is not None and each.version.status == "published" and not finding.is_expired(each, now)
-        for each in needed
+        each is not None and each.version.status == "published" and not finding.is_expired(each, now) for each in needed
     )
 
 

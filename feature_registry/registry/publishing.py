@@ -13,8 +13,7 @@ from feature_registry import policy
 from feature_registry.catalog import Connection, entries, events
 from feature_registry.errors import Conflict, Invalid
 from feature_registry.model import CheckResult, Deprecation, Entry, FeatureTable, Metadata, Owner, TableVersion
-from feature_registry.registry import lineage, owners
-from feature_registry.registry.dependents import dependents
+from feature_registry.registry import dependents, lineage, owners
 
 if TYPE_CHECKING:
     from feature_registry.registry import Registry
@@ -90,7 +89,7 @@ def deprecate(registry: Registry, table: str, reason: str, superseded_by: str | 
             lineage.check_successor(connection, entry.table, changes)
             events.record_all(connection, saying(entry.table, by, changes))
         entry = registry.entry(connection, wanted.version.id)
-    found = (f"{entry.ref} is deprecated; {each}" for each in dependents(registry, entry).said)
+    found = (f"{entry.ref} is deprecated; {each}" for each in dependents.dependents(registry, entry).said)
     return _warned(entry, (*warnings, *found))
 
 

@@ -111,9 +111,7 @@ def test_over_http_nobody_is_in_a_team_unless_the_settings_say_so(tmp_path: Path
 def test_an_instant_is_in_utc_and_picks_what_contains_it(client: FeatureRegistry, tmp_path: Path) -> None:
     span = {"start": "2024-01-01T00:00:00+01:00", "end": "2024-02-01T00:00:00Z"}
     made = client.register(table(tmp_path / "span"), "span", publish=True, time_range=span, **SAID).entry
-    client.register(
-        table(tmp_path / "at"), "at", publish=True, snapshot_time="2024-03-01T02:00:00+02:00", **SAID
-    )
+    client.register(table(tmp_path / "at"), "at", publish=True, snapshot_time="2024-03-01T02:00:00+02:00", **SAID)
     assert made.version.time_range.start.isoformat() == "2023-12-31T23:00:00+00:00"  # type: ignore[union-attr]
     for at, names in (
         ("2023-12-31T23:00:00Z", ["span"]),

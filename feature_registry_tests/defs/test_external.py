@@ -23,7 +23,8 @@ def registered(workshop: Workshop, name: str, mat_version: int | None = 1507, **
     path = workshop.folder / f"{said.get('datastack', DATASTACK)}-{name}.parquet"
     workshop.folder.mkdir(parents=True, exist_ok=True)
     pl.DataFrame({"root_id": [864691135000000000], "volume": [0.5]}).write_parquet(path)
-    fields = {"datastack": DATASTACK, "owner": "spine-lab", "description": "From outside.", "license": "MIT", "publish": True, **said}
+    about = {"owner": "spine-lab", "description": "From outside.", "license": "MIT"}
+    fields = {"datastack": DATASTACK, "publish": True, **about, **said}
     workshop.registry.register(Registration(location=Location(path), name=name, mat_version=mat_version, **fields))
 
 

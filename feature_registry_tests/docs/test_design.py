@@ -110,7 +110,8 @@ class TestAStorage(StorageContract):
     ) -> None:
         (tmp_path / "mnt/share/tables").mkdir(parents=True)
         pl.DataFrame({"id": [1, 2]}).write_parquet(tmp_path / "mnt/share/tables/spines.parquet")
-        said = {"datastack": "d", "name": "spines", "mat_version": 1, "description": "Spines.", "owner": "lab", "license": "MIT"}
+        about = {"description": "Spines.", "owner": "lab", "license": "MIT"}
+        said = {"datastack": "d", "name": "spines", "mat_version": 1, **about}
         deployment.registry.register(Registration(location=place.joined("spines.parquet"), publish=True, **said))
         table = deployment.client("d", mat_version=1).table("spines")
         assert table.entry.version.inspection.location == "lab://share/tables/spines.parquet"

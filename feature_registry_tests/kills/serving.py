@@ -132,7 +132,8 @@ def installed(folder: Path) -> Iterator[Servers]:
         rows.write_parquet(data / f"{number}.parquet", row_group_size=ROWS // FILES // 4, compression="uncompressed")
     with running(folder / "home", allowed=folder) as servers:
         registry = Registry(servers.settings)
-        said = {"datastack": DATASTACK, "name": "table", "owner": "killers", "license": "CC0-1.0", "description": "Read under fire."}
+        about = {"description": "Read under fire.", "owner": "killers", "license": "CC0-1.0"}
+        said = {"datastack": DATASTACK, "name": "table", **about}
         registry.register(Registration(location=Location(data), publish=True, **said))
         registry.close()
         yield servers

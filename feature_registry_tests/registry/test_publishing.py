@@ -289,7 +289,9 @@ def test_a_datastack_may_only_warn_or_only_record(registry: Registry, table: str
     assert registry.history(table)[-1].by == "bob"
 
 
-def test_who_acts_without_a_login_is_in_every_team_unless_said(catalogs: Callable[[str], Registry], tmp_path: Path) -> None:
+def test_who_acts_without_a_login_is_in_every_team_unless_said(
+    catalogs: Callable[[str], Registry], tmp_path: Path
+) -> None:
     register(catalogs("sqlite"), write(tmp_path / "t", 1), "t", owner="anybody@lab.org")
     opened = Registry(Settings(home=tmp_path / "b"))
     assert opened.person.groups == ("*",)
@@ -381,7 +383,9 @@ def test_all_that_depends_on_a_version_is_shown(registry: Registry, table: str, 
     register(registry, write(tmp_path / "b", 1), "b", derived_from=["d/t@7.0"], references={"id": "t.id"})
     register(registry, write(tmp_path / "c", 1), "c", derived_from=["d/b@7.0"], superseded_by="d/t")
     register(registry, tmp_path / "t", "alias", references={"id": "d/t.id", "size": "other.id"})
-    far = Registration(**{"datastack": "e", "name": "far", "location": write(tmp_path / "far", 1), "references": {"id": "t.id"}} | SAID)
+    far = Registration(
+        **{"datastack": "e", "name": "far", "location": write(tmp_path / "far", 1), "references": {"id": "t.id"}} | SAID
+    )
     registry.register(far)
     found = registry.dependents(table)
     assert found.model_dump() == {

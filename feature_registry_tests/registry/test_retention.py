@@ -73,7 +73,9 @@ def test_latest_and_nearest_pass_over_what_expired(registry: Registry) -> None:
     wait(registry, 12)
     assert str(registry.describe("d/t").ref) == "d/t@5.0"  # 4 is not valid
     assert found(registry) == found(registry, mat_version="latest") == ["d/t@5.0"]
-    assert registry.describe("d/t@1507", nearest=True).warnings == ("1507 is not there; this is 5, the newest older one",)
+    assert registry.describe("d/t@1507", nearest=True).warnings == (
+        "1507 is not there; this is 5, the newest older one",
+    )
     assert registry.describe("d/t@6", nearest=True).version.mat_version == 6  # it is there, and warns
     wait(registry, 20)
     with pytest.raises(NotFound):
