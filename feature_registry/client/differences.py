@@ -288,7 +288,7 @@ def _one(connection: Any, query: str) -> Any:
 
 def _free(folder: Path) -> Path:
     for kind in KINDS:
-        if (folder / f"{kind}.parquet").exists():
+        if (folder / f"{kind}.parquet").exists() or (folder.exists() and not folder.is_dir()):
             raise Conflict("holds such files already", field="into", value=str(folder), expected="another folder")
     return folder
 
@@ -316,6 +316,7 @@ def _opened(plans: Sequence[ReadPlan]) -> Iterator[Any]:
             f"memory_limit = '{MEMORY}'",
             f"temp_directory = '{spill}'",
             "preserve_insertion_order = false",
+            "enable_progress_bar = false",  # it would stand in the middle of the command's JSON
         ):
             connection.execute(f"SET {setting}")
         try:
