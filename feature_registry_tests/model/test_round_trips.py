@@ -7,7 +7,7 @@ import math
 import re
 from datetime import UTC, datetime
 from functools import cache
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, get_origin
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -61,8 +61,9 @@ SPELLED: dict[str, st.SearchStrategy[Any]] = {
 
 
 def of(kind: Any, metadata: Any, name: str) -> st.SearchStrategy[Any]:
-    # What is searched for is a text of the same name, and what a policy chooses a literal.
-    if name in SPELLED and get_origin(kind) is not Literal and (kind != (str | None) or name == "team"):
+    # What is searched for is a text of the same name, and not all references are a mapping.
+    mapped = name != "references" or get_origin(kind) is dict
+    if name in SPELLED and mapped and (kind != (str | None) or name == "team"):
         return SPELLED[name]
     for each in metadata:
         kind = Annotated[kind, each]
