@@ -21,15 +21,9 @@ def location(connection: Connection, registration: Registration) -> CheckResult:
     aliased = {ref.rpartition(".")[0] or ref for ref in registration.derived_from}
     place = registration.location
     same = _named(entries.places_of(connection, str(place)), mine) - aliased
-    above = {name for each in _above(place) for name in _named(entries.places_of(connection, str(each)), mine)}
-    below = _named(
-        [
-            (each.table.datastack, each.table.name, each.version.mat_version)
-            for each in entries.below(connection, place)
-            if each.version.inspection.location != place
-        ],
-        mine,
-    )
+    above = {each for at in _above(place) for each in _named(entries.places_of(connection, str(at)), mine)} - aliased
+    versions = [each.version for each in entries.below(connection, place) if each.version.inspection.location != place]
+    below = _named([(each.datastack, each.name, each.mat_version) for each in versions], mine) - aliased
     said = [f"registered already as {', '.join(sorted(same))}"] if same else []
     said += [f"lies inside of {', '.join(sorted(above))}"] if above else []
     said += [f"holds {', '.join(sorted(below))}"] if below else []
