@@ -27,6 +27,7 @@ from feature_registry.api.problems import STATUS
 from feature_registry.defs.declaration import declare
 from feature_registry.defs.feature_table import feature_table
 from feature_registry.model import Metadata, Noun
+from feature_registry.registry import validation
 from feature_registry.settings import Settings
 
 FOLDER = Path(__file__).parent / "reference"
@@ -132,6 +133,18 @@ def settings() -> Iterator[str]:
         for name, each in Settings.model_fields.items()
     ]
     yield table(("variable", "type", "default", "meaning"), rows)
+
+
+def checks() -> Iterator[str]:
+    yield "# Checks of a registration"
+    yield (
+        "What is looked at when a table that lies somewhere already is registered, and what happens by default if it is "
+        "not so: `enforce` refuses the table, with all that was found; `warn` registers it with a warning; `record` "
+        "registers it with a note. `FEATURE_REGISTRY_POLICIES` says otherwise, by datastack or for all (`*`)."
+    )
+    rows = [(code(name), code(action), why) for name, (action, why) in validation.DEFAULTS.items()]
+    yield table(("check", "default", "why"), rows)
+    yield "Two more refuse whatever the policies say: `exists` and `format`. `coverage` only tells a number."
 
 
 def commands() -> Iterator[str]:
@@ -335,6 +348,7 @@ def _limit(call: ast.Call, module: types.ModuleType) -> str:
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "README": contents,
     "settings": settings,
+    "checks": checks,
     "command-line": commands,
     "http-api": api,
     "errors": problems,
