@@ -13,8 +13,7 @@ from feature_registry.catalog import texts
 from feature_registry.catalog.changes import Changes, chunks
 from feature_registry.catalog.database import lock_numbers
 from feature_registry.catalog.derivation import derive
-from feature_registry.catalog.rows import Row as Row
-from feature_registry.catalog.rows import insert_new
+from feature_registry.catalog.rows import Row, insert_new
 from feature_registry.catalog.schema import RECORD, events, subjects, versions
 from feature_registry.model import Event, FeatureTable, TableVersion
 

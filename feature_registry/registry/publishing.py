@@ -11,6 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from feature_registry import policy
 from feature_registry.catalog import Connection, entries, events
+from feature_registry.catalog.rows import Row
 from feature_registry.errors import Conflict, Invalid
 from feature_registry.model import CheckResult, Deprecation, Entry, FeatureTable, Metadata, Owner, TableVersion
 from feature_registry.registry import dependents, lineage, owners
@@ -39,7 +40,7 @@ def needs(registry: Registry, table: FeatureTable) -> tuple[str, ...]:
     return registry.settings.policies_of(table.datastack).publishing_needs
 
 
-def published(registry: Registry, table: FeatureTable, version: TableVersion) -> list[events.Row]:
+def published(registry: Registry, table: FeatureTable, version: TableVersion) -> list[Row]:
     """Nothing if a blocking check failed; then it stays a draft, and says so by its checks."""
     if any(check.blocking and check.outcome == "failed" for check in version.checks):
         return []
@@ -144,7 +145,7 @@ def transfer(registry: Registry, table: str, team: str | None, person: str | Non
     return edit(registry, table, {"owner": owner}, None)
 
 
-def saying(table: FeatureTable, by: str, changes: dict[str, Any]) -> list[events.Row]:
+def saying(table: FeatureTable, by: str, changes: dict[str, Any]) -> list[Row]:
     """What says the changes. That an owner gives way to another is on the record as an event of its own."""
     about, described = events.about(table, by), dict(changes)
     news = []

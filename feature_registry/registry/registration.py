@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 
 from feature_registry import formats, policy
 from feature_registry.catalog import Connection, entries, events, texts
+from feature_registry.catalog.rows import Row
 from feature_registry.errors import Conflict, Invalid
 from feature_registry.formats import Inspected
 from feature_registry.location import Location
@@ -256,7 +257,7 @@ def _candidate(
     return Candidate(table, version, inspected.manifest, changes, existing)
 
 
-def _said(registry: Registry, connection: Connection, candidate: Candidate, known: bool) -> list[events.Row]:
+def _said(registry: Registry, connection: Connection, candidate: Candidate, known: bool) -> list[Row]:
     """The datastack if it is new, and the metadata where it changes something."""
     by, datastack = registry.person.name, candidate.table.datastack
     news = []
@@ -276,7 +277,7 @@ def _check_owner(registry: Registry, connection: Connection, candidate: Candidat
 
 def frame_events(
     by: str, stacks: Iterable[Datastack], mat_versions: Iterable[MaterializationVersion]
-) -> list[events.Row]:
+) -> list[Row]:
     """What says that there are these datastacks and materialization versions."""
     news = [events.new("datastack", by=by, datastack=each.name, details=each) for each in stacks]
     return news + [events.new("materialized", by=by, datastack=each.datastack, details=each) for each in mat_versions]
@@ -299,7 +300,7 @@ def _check_run(connection: Connection, version: TableVersion) -> None:
 
 def new_version(
     connection: Connection, version: TableVersion, schema_id: str, files: Manifests, **details: Any
-) -> events.Row:
+) -> Row:
     """The event of a version, whose schema is kept, and its manifests where its files were seen."""
     inspection = version.inspection
     fields = to_jsonable_python(inspection.fields)
@@ -309,7 +310,7 @@ def new_version(
     return registered(version, schema_id, **details)
 
 
-def registered(version: TableVersion, schema_id: str, **details: Any) -> events.Row:
+def registered(version: TableVersion, schema_id: str, **details: Any) -> Row:
     """The event of a version, whose schema and manifests are kept aside."""
     later = {"status": True, "checks": True, "deprecation": True}  # what other events say
     body = version.model_dump(mode="json", exclude={**later, "inspection": {"fields", "arrow_schema"}})
@@ -325,7 +326,7 @@ def registered(version: TableVersion, schema_id: str, **details: Any) -> events.
     )
 
 
-def _checked(registry: Registry, version: TableVersion, checks: Checks) -> events.Row:
+def _checked(registry: Registry, version: TableVersion, checks: Checks) -> Row:
     at = datetime.now(UTC)
     results = [each.model_copy(update={"at": at}) for each in checks]
     return events.new("checked", **events.about(version, registry.person.name), details={"checks": results})
