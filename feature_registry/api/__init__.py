@@ -1,7 +1,7 @@
 """The HTTP API: `create_app` over one registry. Handlers call the registry and return; errors become problems.
 
-`registering.py` takes tables in, `tables.py` has what is registered, `publishing.py` what changes it, `access.py` plans
-and grants, `links.py` the links, `people.py` says who asks, `problems.py` how errors look.
+`registering.py` takes tables in, `search.py` finds them, `tables.py` has what is registered, `publishing.py` what
+changes it, `access.py` plans and grants, `links.py` the links, `people.py` who asks, `problems.py` how errors look.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from feature_registry.api import (
     publishing,
     registering,
     rules,
+    search,
     tables,
 )
 from feature_registry.registry import Registry
@@ -39,6 +40,7 @@ def create_app(registry: Registry) -> FastAPI:
     app.include_router(links.router)
     app.include_router(access.router)
     app.include_router(registering.router)
+    app.include_router(search.router)
     app.include_router(tables.router)
     app.include_router(publishing.router)
     app.include_router(checks.router)

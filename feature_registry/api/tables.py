@@ -13,9 +13,7 @@ from feature_registry.model import (
     Datastack,
     Entry,
     Event,
-    Found,
     MaterializationVersion,
-    Search,
 )
 
 router = APIRouter(prefix="/v1", tags=["tables"])
@@ -40,16 +38,8 @@ def mat_versions(datastack: DatastackName, registry: Acting) -> tuple[Materializ
     return registry.mat_versions(datastack)
 
 
-@router.get("/tables")
-def search(wanted: Annotated[Search, Query()], registry: Acting) -> Found:
-    """Full-text search and filters over tables, a page at a time."""
-    return registry.search(wanted)
-
-
 @router.get("/tables/{table:path}")
-def describe(
-    table: Ref, registry: Acting, response: Response, as_of: AsOf = None, nearest: Nearest = False
-) -> Entry:
+def describe(table: Ref, registry: Acting, response: Response, as_of: AsOf = None, nearest: Nearest = False) -> Entry:
     """The entry of `datastack/name@mat_version`; its ETag is that of the table's metadata."""
     entry = registry.describe(table, as_of, nearest)
     response.headers["ETag"] = f'"{entry.table.etag}"'

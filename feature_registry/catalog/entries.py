@@ -20,6 +20,7 @@ from feature_registry.catalog.schema import (
     UNREGISTERED,
     datastacks,
     events,
+    facets,
     feature_tables,
     mat_versions,
     schemas,
@@ -300,6 +301,13 @@ def of_table(connection: sa.Connection, datastack: str, name: str) -> tuple[Entr
     wanted = named(TableRef(datastack=datastack, name=name))
     found = map(entry_of, connection.execute(sa.select(*SELECTED).select_from(JOINED).where(wanted)))
     return tuple(sorted(found, key=lambda entry: (entry.version.created_at, entry.version.revision)))
+
+
+def tagged(connection: sa.Connection, tag: str, datastack: str | None) -> list[FeatureTable]:
+    has = sa.exists().where(facets.c.table_id == feature_tables.c.id, facets.c.kind == "tag", facets.c.value == tag)
+    chosen = sa.select(feature_tables.c.body).where(has).order_by(feature_tables.c.datastack, feature_tables.c.name)
+    chosen = chosen if datastack is None else chosen.where(feature_tables.c.datastack == datastack)
+    return [FeatureTable.model_validate(body) for body in connection.execute(chosen).scalars()]
 
 
 def tables(connection: sa.Connection, after: tuple[str, str] | None, limit: int) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from feature_registry.cli import (
     publishing,
     reading,
     registering,
+    searching,
     serving,
 )
 from feature_registry.cli.commands import app
@@ -31,5 +32,6 @@ __all__ = [
     "publishing",
     "reading",
     "registering",
+    "searching",
     "serving",
 ]

@@ -1,4 +1,4 @@
-"""Commands on the catalog: search, show, export."""
+"""Commands on the catalog: show, export."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter
 
-from feature_registry.cli.commands import app, opened, version_of
+from feature_registry.cli.commands import app, opened
 from feature_registry.client.text import card, grid
 from feature_registry.model import CheckResult, Entry, Noun
 
@@ -29,32 +29,6 @@ def printed(noun: Noun | list[Any]) -> None:
 def checks(results: tuple[CheckResult, ...]) -> str:
     lines = [(each.outcome + (" (blocking)" if each.blocking else ""), each.name, each.message) for each in results]
     return grid(("check", "of", "found"), lines) if lines else "no checks"
-
-
-@app.command()
-def search(  # noqa: PLR0917 - Typer's arguments have places
-    context: typer.Context,
-    text: Annotated[str, typer.Argument(help="Words in names, descriptions, columns, tags and owners.")] = "",
-    datastack: Annotated[str | None, typer.Option(help="Only this datastack.")] = None,
-    mat_version: Annotated[str | None, typer.Option(help="A number, latest or unversioned; unset: any.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A tag that it has; repeat for more.")] = None,
-    column: Annotated[str | None, typer.Option(help="A column that it has.")] = None,
-    owner: Annotated[str | None, typer.Option(help="Its team or person.")] = None,
-    format: Annotated[str | None, typer.Option(help="Its format, such as delta.")] = None,
-    status: Annotated[str | None, typer.Option(help="draft, published or deprecated.")] = None,
-    as_of: AsOf = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, with --json.")] = 1000,
-    as_json: AsJson = False,
-) -> None:
-    """Search the catalog; every filter that is given must hold."""
-    filters = {"column": column, "owner": owner, "format": format, "status": status, "tags": tuple(tag or ())}
-    found = opened(context, datastack, as_of=as_of).search(
-        text, mat_version=version_of(mat_version), limit=min(limit, 1000), **filters
-    )
-    if as_json:
-        printed(found[:limit] if limit <= 1000 else list(found))
-    else:
-        typer.echo(repr(found))
 
 
 @app.command()

@@ -21,6 +21,7 @@ from feature_registry.model import (
     Entry,
     Event,
     Exported,
+    Facets,
     Grant,
     Lineage,
     MaterializationVersion,
@@ -84,11 +85,23 @@ class FeatureRegistry:
 
         `mat_version=None` searches all versions, `datastack=None` all datastacks.
         """
+        return SearchResult(self.service, self._wanted(text, mat_version, filters))
+
+    def facets(self, text: str = "", *, mat_version: Any = UNSAID, most: int = 20, **filters: Any) -> Facets:
+        """How many of the tables that `search` finds have which tags, owners, formats ..., at most so many of each."""
+        return self.service.facets(self._wanted(text, mat_version, filters), most)
+
+    def rename_tag(self, old: str, new: str, datastack: str | None = None) -> tuple[str, ...]:
+        """Renames a tag of all tables, or of one datastack's, at once; answers those, as datastack/name."""
+        return self.service.rename_tag(old, new, datastack)
+
+    def _wanted(self, text: str, mat_version: Any, filters: dict[str, Any]) -> Search:
         version = self.mat_version if mat_version is UNSAID else mat_version
         fields = {"text": text, "datastack": self.datastack, "mat_version": version, "as_of": self.as_of, **filters}
-        if isinstance(fields.get("tags"), str):
-            fields["tags"] = (fields["tags"],)
-        return SearchResult(self.service, Search.checked(fields))
+        for name in ("tags", "any_tags"):
+            if isinstance(fields.get(name), str):
+                fields[name] = (fields[name],)
+        return Search.checked(fields)
 
     def table(self, name: str, nearest: bool = False) -> Table:
         """A table by its name, `name@1507`, `datastack/name@1507` or a version's UUID. With `nearest`, of the newest

@@ -23,13 +23,14 @@ class SearchResult(Sequence[Entry]):
         self._entries: list[Entry] = []
         self._next: str | None = search.after
         self._begun = False
+        self._corrected: dict[str, tuple[str, ...]] = {}
 
     def _fetch(self, upto: int | None) -> None:
         """Pages until the entry number `upto` is there; None: all."""
         while (upto is None or upto >= len(self._entries)) and (self._next is not None or not self._begun):
             page = self._service.search(self._search.model_copy(update={"after": self._next}))
             self._entries += page.entries
-            self._next, self._begun = page.next, True
+            self._next, self._begun, self._corrected = page.next, True, page.corrected
 
     def __len__(self) -> int:
         self._fetch(None)
@@ -50,6 +51,12 @@ class SearchResult(Sequence[Entry]):
         return self._entries[index]
 
     @property
+    def corrected(self) -> dict[str, tuple[str, ...]]:
+        """Words of the text that nothing begins with -> the nearest ones, which were taken for them."""
+        self._fetch(0)
+        return self._corrected
+
+    @property
     def coverage(self) -> dict[str, tuple[int | None, ...]]:
         """`datastack/name` -> its materialization versions that match but for the version; None: unversioned."""
         found: dict[str, set[int | None]] = {}
@@ -68,7 +75,8 @@ class SearchResult(Sequence[Entry]):
             text += "\n... and more"
         others = elsewhere.keys() - set(map(_name, self._entries)) if self._next is None else ()
         only = ", ".join(f"{name} ({_versions(elsewhere[name])})" for name in sorted(others))
-        return text + (f"\nat other versions only: {only}" if only else "")
+        taken = "".join(f"\nfor {typed}: {', '.join(words)}" for typed, words in self._corrected.items())
+        return text + taken + (f"\nat other versions only: {only}" if only else "")
 
 
 def _name(entry: Entry) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import SecretStr, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from feature_registry import errors
 from feature_registry.client.secrets import keep_out_of_logs
@@ -24,6 +25,7 @@ from feature_registry.model import (
     Entry,
     Event,
     Exported,
+    Facets,
     Found,
     Grant,
     Lineage,
@@ -93,6 +95,14 @@ class HttpService:
 
     def search(self, search: Search) -> Found:
         return self._get(Found, "/v1/tables", search.model_dump(mode="json", exclude_defaults=True))
+
+    def facets(self, search: Search, most: int = 20) -> Facets:
+        wanted = search.model_dump(mode="json", exclude_defaults=True)
+        return self._get(Facets, "/v1/facets", wanted | {"most": most})
+
+    def rename_tag(self, old: str, new: str, datastack: str | None = None) -> tuple[str, ...]:
+        said = to_json({"old": old, "new": new, "datastack": datastack})
+        return self._read(tuple[str, ...], self._ask("POST", "/v1/tags/rename", content=said))
 
     def history(self, table: str, as_of: datetime | None = None) -> tuple[Event, ...]:
         return self._get(tuple[Event, ...], _path("history", table), _at(as_of))

@@ -16,7 +16,6 @@ from feature_registry.catalog import Connection, Database, entries, events, gran
 from feature_registry.catalog.backup import backup, restore
 from feature_registry.catalog.contents import contents
 from feature_registry.catalog.past import Past
-from feature_registry.catalog.search import search
 from feature_registry.errors import Invalid, NotFound
 from feature_registry.location import Location
 from feature_registry.model import (
@@ -30,6 +29,7 @@ from feature_registry.model import (
     Entry,
     Event,
     Exported,
+    Facets,
     Found,
     Grant,
     Leftover,
@@ -62,7 +62,9 @@ from feature_registry.registry import (
     publishing,
     rebuilding,
     rules,
+    searching,
     suggesting,
+    tags,
     validation,
 )
 from feature_registry.registry import registration as registering
@@ -239,18 +241,19 @@ class Registry:
         return finding.reference(self, table)
 
     def search(self, wanted: Search) -> Found:
-        with self.past.read(wanted.as_of, wanted.datastack, wanted.datastack and wanted.name) as connection:
-            return search(connection, wanted, self.person.name, wanted.as_of or self.clock())
+        return searching.search(self, wanted)
+
+    def facets(self, wanted: Search, most: int = 20) -> Facets:
+        """How many of the tables that a search finds have which values, at most so many of each facet."""
+        return searching.facets(self, wanted, most)
+
+    def rename_tag(self, old: str, new: str, datastack: str | None = None) -> tuple[str, ...]:
+        """Renames a tag of all tables, or of one datastack's, at once; answers those, as datastack/name."""
+        return tags.rename(self, old, new, datastack)
 
     def history(self, table: str, as_of: datetime | None = None) -> tuple[Event, ...]:
         """All events of a table up to an instant, oldest first, even when no version of it is left."""
-        ref = self.reference(table)
-        with self.past.read(as_of, ref.datastack, ref.name) as connection:
-            seen = entries.find(connection, ref, self.person.name) is not None
-            if not seen and not entries.is_bare(connection, ref):
-                raise self.not_found(connection, ref, as_of)
-        with self.database.read() as connection:
-            return events.history(connection, ref.datastack, ref.name, as_of)
+        return finding.history(self, table, as_of)
 
     def lineage(
         self,
@@ -287,11 +290,7 @@ class Registry:
             return entries.all_datastacks(connection)
 
     def mat_versions(self, datastack: str) -> tuple[MaterializationVersion, ...]:
-        with self.database.read() as connection:
-            known = [each.name for each in entries.all_datastacks(connection)]
-            if datastack not in known:
-                raise NotFound("is no datastack here", field="datastack", value=datastack, expected=known)
-            return entries.materializations(connection, datastack)
+        return finding.mat_versions(self, datastack)
 
     def cite(self, tables: Sequence[str], style: str = "bibtex", lineage: bool = True) -> str:
         """How to cite tables, as `bibtex` or `csl_json`: each work once, and which tables it covers; with `lineage`,

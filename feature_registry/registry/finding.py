@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from feature_registry import policy
-from feature_registry.catalog import entries, latest
+from feature_registry.catalog import entries, events, latest
 from feature_registry.errors import NotFound
-from feature_registry.model import Entry, TableRef, aware, is_version_id
+from feature_registry.model import Entry, Event, MaterializationVersion, TableRef, aware, is_version_id
 from feature_registry.registry import drift, lineage
 
 if TYPE_CHECKING:
@@ -24,6 +24,24 @@ def reference(registry: Registry, table: str) -> TableRef:
     if entry is None or not policy.is_seen(registry.person, entry.version):
         raise NotFound("is no table version", field="table", value=table)
     return entry.ref
+
+
+def history(registry: Registry, table: str, as_of: datetime | None) -> tuple[Event, ...]:
+    ref = reference(registry, table)
+    with registry.past.read(as_of, ref.datastack, ref.name) as connection:
+        seen = entries.find(connection, ref, registry.person.name) is not None
+        if not seen and not entries.is_bare(connection, ref):
+            raise registry.not_found(connection, ref, as_of)
+    with registry.database.read() as connection:
+        return events.history(connection, ref.datastack, ref.name, as_of)
+
+
+def mat_versions(registry: Registry, datastack: str) -> tuple[MaterializationVersion, ...]:
+    with registry.database.read() as connection:
+        known = [each.name for each in entries.all_datastacks(connection)]
+        if datastack not in known:
+            raise NotFound("is no datastack here", field="datastack", value=datastack, expected=known)
+        return entries.materializations(connection, datastack)
 
 
 def describe(registry: Registry, table: str, as_of: datetime | None, nearest: bool) -> Entry:

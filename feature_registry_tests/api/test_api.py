@@ -54,7 +54,7 @@ def test_what_is_registered_is_found_described_and_told(http: httpx.Client, regi
     assert entry == registered["entry"]
     wanted = {"text": "synap", "datastack": "d", "mat_version": 7, "tags": "shape", "columns": True}
     found = http.get("/v1/tables", params=wanted).json()
-    assert found == {"entries": [entry], "next": None}
+    assert found == {"entries": [entry], "next": None, "corrected": {}}
     assert http.get("/v1/tables", params={"tags": ["shape", "other"]}).json()["entries"] == []
     assert [event["kind"] for event in http.get("/v1/history/d/synapses").json()] == [
         "described",
