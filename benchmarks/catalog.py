@@ -65,6 +65,7 @@ WORDS = """
     angle orientation position center boundary shape texture intensity heat kernel signature spectrum moment
 """.split()  # noqa: SIM905
 
+COMMON = " and ubiquitous"  # nine of ten descriptions end with it
 PARENT = "synapses"  # what most are computed from; those of these tags are computed from nothing
 ROOTS = ("synapse", "spine")
 
@@ -80,7 +81,7 @@ def tables(count: int) -> Iterator[FeatureTable]:
         yield FeatureTable(
             datastack=DATASTACK,
             name=f"{'_'.join(chance.sample(WORDS, 2))}_{number}",
-            description=f"The {' '.join(chance.sample(WORDS, 8))}, as in rare{number}x.",
+            description=f"The {' '.join(chance.sample(WORDS, 8))}, as in rare{number}x{COMMON if number % 10 else ''}.",
             owner=Owner(team=f"team{number % 40}"),
             license="CC-BY-4.0",
             tags=tuple(chance.sample(WORDS, 3)),

@@ -77,7 +77,16 @@ _BRIEF = (
 )
 # Statements of fixed form are built once: SQLAlchemy takes longer to build one than the database to answer it.
 NAMED = sa.and_(feature_tables.c.datastack == sa.bindparam("datastack"), feature_tables.c.name == sa.bindparam("name"))
-AT = NAMED & versions.c.mat_version.is_not_distinct_from(sa.bindparam("mat_version"))
+# As the index of revisions has it: PostgreSQL finds nothing by `IS NOT DISTINCT FROM` in an index.
+UNVERSIONED: sa.ColumnClause[int] = sa.literal_column("-1", sa.Integer)
+
+
+def numbered(of: sa.FromClause = versions) -> sa.ColumnElement[int]:
+    """The materialization version; of what is unversioned, -1."""
+    return sa.func.coalesce(of.c.mat_version, UNVERSIONED)
+
+
+AT = NAMED & (numbered() == sa.func.coalesce(sa.bindparam("mat_version", type_=sa.Integer), UNVERSIONED))
 MINE = sa.or_(versions.c.status != "draft", versions.c.created_by == sa.bindparam("person"))
 _ENTRY = sa.select(*SELECTED).select_from(JOINED).limit(1)
 _NEWEST = _ENTRY.order_by(versions.c.revision.desc())

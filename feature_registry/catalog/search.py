@@ -20,9 +20,7 @@ from feature_registry.model import Found, Search
 
 # Built once: SQLAlchemy takes longer for it than the database for a page.
 _OTHER = versions.alias("other")
-_BESIDE = sa.and_(
-    _OTHER.c.table_id == versions.c.table_id, _OTHER.c.mat_version.is_not_distinct_from(versions.c.mat_version)
-)
+_BESIDE = sa.and_(_OTHER.c.table_id == versions.c.table_id, entries.numbered(_OTHER) == entries.numbered())
 _MY_DRAFT = sa.and_(
     versions.c.status == "draft",
     versions.c.created_by == sa.bindparam("person"),
@@ -94,7 +92,7 @@ def _wanted(wanted: Search, face: sa.ColumnElement[Any]) -> sa.ColumnElement[boo
         return sa.or_(versions.c.id == face, sa.and_(_MY_DRAFT, alone))
     number = None if wanted.mat_version == "unversioned" else wanted.mat_version
     alone = sa.true() if wanted.status == "draft" else _NOBODY_SEES_ANOTHER
-    at = versions.c.mat_version.is_not_distinct_from(number)
+    at = versions.c.mat_version.is_(None) if number is None else versions.c.mat_version == number
     return sa.and_(at, sa.or_(versions.c.current, sa.and_(_MY_DRAFT, alone)))
 
 
