@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
@@ -16,7 +16,11 @@ Refs = Annotated[list[str], Query(description="datastack/name@mat_version; repea
 WithLineage = Annotated[bool, Query(description="with all that they were computed from")]
 
 
-@router.get("/citations", response_class=Response)
-def citations(registry: Acting, table: Refs, style: Style = "bibtex", lineage: WithLineage = True) -> Response:
+In = Annotated[Style, Query(description="the form of the list")]
+LISTED: dict[int | str, dict[str, Any]] = {200: {"description": "The list, in its own media type"}}
+
+
+@router.get("/citations", response_class=Response, responses=LISTED)
+def citations(registry: Acting, table: Refs, style: In = "bibtex", lineage: WithLineage = True) -> Response:
     """How to cite tables: each work once, and which tables it covers."""
     return Response(registry.cite(table, style, lineage), media_type=exports.media_type(style))

@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 
 from feature_registry.errors import NotFound
@@ -21,6 +20,7 @@ from feature_registry.model import CheckResult, Entry, MaterializationVersion, R
 from feature_registry.registry import following
 
 if TYPE_CHECKING:
+    import duckdb
     import polars as pl
 
     from feature_registry.registry import Registry
@@ -180,6 +180,8 @@ class Asked:
             yield found
 
     def _looked(self, said: dict[str, Any]) -> RuleReport:
+        import duckdb  # here: a registry that checks no rule needs none
+
         said = said | {"parent": str(self.parent.ref) if self.parent else self.parent_name, "at": self.registry.clock()}
         lacking = self._lacking()
         if self.parent is None or lacking:

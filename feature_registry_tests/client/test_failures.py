@@ -46,7 +46,7 @@ class Lab:
 
     def end(self) -> None:
         with sqlite3.connect(self.deployment.settings.home / "catalog.db") as catalog:
-            catalog.execute("UPDATE grants SET expires_at = '2020-01-01 00:00:00.000000'")
+            catalog.execute("UPDATE grants SET expires_at = 0")
         self.deployment.registry.access._opened.clear()
 
 

@@ -35,7 +35,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     registry = Registry(Settings())
     FRAME.write_parquet(tmp_path / "nuclei.parquet")
     place = {"location": tmp_path / "nuclei.parquet", "name": "nuclei", "mat_version": 1507, "publish": True}
-    registry.register(Registration.model_validate(SAID | place))
+    registry.register(Registration.model_validate(SAID | place), by_pipeline=True)
     return registry
 
 

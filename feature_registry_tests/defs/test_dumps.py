@@ -284,7 +284,7 @@ def test_one_bad_table_does_not_keep_the_others_from_being_made(
     )
     assert not result.success
     assert {entry.table.name for entry in workshop.registry.contents().entries} == {"cell_types", "nuclei"}
-    [schedule] = defs.get_repository_def().schedule_defs
+    schedule = defs.get_repository_def().get_schedule_def(f"missing_{DATASTACK}")
     with dg.build_schedule_context(instance=workshop.instance, resources=workshop.sensed) as context:
         [request] = schedule(context)
     assert (request.partition_key, request.asset_selection) == ("1507", [dg.AssetKey([DATASTACK, "bad"])])
