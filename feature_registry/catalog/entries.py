@@ -103,9 +103,9 @@ _VERSIONS_OF_TABLES = versions.join(feature_tables, feature_tables.c.id == versi
 _PLACES = (
     sa.select(feature_tables.c.datastack, feature_tables.c.name, versions.c.mat_version)
     .select_from(_VERSIONS_OF_TABLES)
-    .where(versions.c.location == sa.bindparam("location"))
     .distinct()
 )
+_PLACES_AT = _PLACES.where(versions.c.location == sa.bindparam("location"))
 _NEWEST_REVISION = sa.select(sa.func.max(versions.c.revision)).select_from(_VERSIONS_OF_TABLES).where(AT)
 _GONE = sa.select(events.c.details).where(
     UNREGISTERED,
@@ -210,9 +210,12 @@ def below(connection: sa.Connection, location: Location) -> tuple[Entry, ...]:
 
 
 def at_or_below(location: Location) -> sa.ColumnElement[bool]:
+    return sa.or_(versions.c.location == str(location), _below(location))
+
+
+def _below(location: Location) -> sa.ColumnElement[bool]:
     place = location.removesuffix("/")
-    inside = sa.and_(versions.c.location > f"{place}/", versions.c.location < f"{place}0")  # which follows the slash
-    return sa.or_(versions.c.location == str(location), inside)
+    return sa.and_(versions.c.location > f"{place}/", versions.c.location < f"{place}0")  # which follows the slash
 
 
 def places(connection: sa.Connection) -> dict[str, str]:
@@ -232,7 +235,13 @@ def places(connection: sa.Connection) -> dict[str, str]:
 
 def places_of(connection: sa.Connection, location: str) -> list[tuple[str, str, int | None]]:
     """(datastack, name, mat_version) of all that is registered at a location."""
-    rows = connection.execute(_PLACES, {"location": location})
+    rows = connection.execute(_PLACES_AT, {"location": location})
+    return [(row.datastack, row.name, row.mat_version) for row in rows]
+
+
+def places_below(connection: sa.Connection, location: Location) -> list[tuple[str, str, int | None]]:
+    """The same of all that is registered below it, and not at it."""
+    rows = connection.execute(_PLACES.where(_below(location)))
     return [(row.datastack, row.name, row.mat_version) for row in rows]
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _THREADS = 16
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _NANOSECONDS |= {"milliseconds": 10**6, "microseconds": 10**3, "nanoseconds": 1}
+_PLAIN = bytes(code for code in range(32, 127) if chr(code) not in "'\\")  # what `repr` spells as it is
 Bounds = tuple[Any, Any]
-_GONE = (-1, None)
 
 
 def inspected(manifest: pa.Table, schema: pa.Schema, **seen: Any) -> Inspected:
@@ -47,13 +47,13 @@ def inspected(manifest: pa.Table, schema: pa.Schema, **seen: Any) -> Inspected:
 def with_etags(manifest: pa.Table, location: Location, marks: Mapping[str, tuple[int, str | None]]) -> pa.Table:
     """Adds the column `etag` where a log names the files. Raises `Invalid` if they are not as the log says."""
     paths, sizes = manifest["path"].to_pylist(), manifest["size"].to_pylist()
-    found = [marks.get(path, _GONE) for path in paths]
-    if [size for size, _ in found] != sizes:
-        at = next(at for at, size in enumerate(sizes) if found[at][0] != size)
-        message = "is gone" if found[at] is _GONE else f"has {found[at][0]:,} bytes"
-        expected = f"{sizes[at]:,} bytes, as the table's log says"
-        raise Invalid(message, field="file", value=str(location.joined(paths[at])), expected=expected)
-    return manifest.append_column("etag", pa.array([etag for _, etag in found], pa.string()))
+    found = list(map(marks.get, paths))
+    for path, size, mark in zip(paths, sizes, found, strict=True):
+        if mark is None or mark[0] != size:
+            message = "is gone" if mark is None else f"has {mark[0]:,} bytes"
+            expected = f"{size:,} bytes, as the table's log says"
+            raise Invalid(message, field="file", value=str(location.joined(path)), expected=expected)
+    return manifest.append_column("etag", pa.array([mark[1] for mark in found if mark], pa.string()))
 
 
 def encoded(schema: pa.Schema) -> str:
@@ -72,7 +72,20 @@ def without_pandas(schema: pa.Schema) -> pa.Schema:
 def fingerprint(paths: Sequence[str], *columns: Sequence[Any]) -> str:
     """A hash over the files, sorted by path."""
     lines = sorted(zip(paths, *columns, strict=True))
-    return f"sha256:{hashlib.sha256(repr(lines).encode()).hexdigest()}"
+    return _hashed(repr(lines).encode())
+
+
+def file_fingerprint(manifest: pa.Table) -> str:
+    """`fingerprint` of a manifest's paths and sizes, spelled by Arrow where no path needs an escape."""
+    paths, sizes = manifest["path"], manifest["size"]
+    if "".join(paths.to_pylist()).encode().translate(None, _PLAIN):
+        return fingerprint(paths.to_pylist(), sizes.to_pylist())
+    lines = pc.binary_join_element_wise("('", paths, "', ", sizes.cast(pa.string()), ")", "")
+    return _hashed(f"[{', '.join(lines.to_pylist())}]".encode())
+
+
+def _hashed(spelled: bytes) -> str:
+    return f"sha256:{hashlib.sha256(spelled).hexdigest()}"
 
 
 def unified(paths: Sequence[str], schemas: Sequence[pa.Schema]) -> pa.Schema:

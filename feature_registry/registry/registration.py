@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -70,8 +70,10 @@ def preview(registry: Registry, registration: Registration) -> Report:
 def register(registry: Registry, registration: Registration, by_pipeline: bool = False) -> Report:
     """Inspects first, which may take long, then writes everything in one transaction."""
     inspected = inspect(registry, registration)
-    examined = None if by_pipeline else _examined(registry, registration, inspected)
-    return write(registry, registration, inspected, examined)
+    with ThreadPoolExecutor(1) as pool:
+        files = pool.submit(manifests.encoded, inspected)  # beside the checks, and not while others wait to write
+        examined = None if by_pipeline else _examined(registry, registration, inspected)
+        return write(registry, registration, inspected, files, examined)
 
 
 def _examined(registry: Registry, registration: Registration, inspected: Inspected) -> Checks:
@@ -88,18 +90,23 @@ def _examined(registry: Registry, registration: Registration, inspected: Inspect
 
 
 def write(
-    registry: Registry, registration: Registration, inspected: Inspected, examined: Checks | None = None
+    registry: Registry,
+    registration: Registration,
+    inspected: Inspected,
+    encoding: Future[dict[entries.ManifestPart, bytes]],
+    examined: Checks | None,
 ) -> Report:
     """The transaction keeps every other writer out, so what can be done before and after it is. `examined` is None for
     what the pipeline wrote, which is never refused for a check.
     """
     if registry.settings.managed_root.holds(registration.location):
         registry.store(registration.location).settle(registration.location)  # its entry must not outlive the table
-    files, schema_id = manifests.encoded(inspected), manifests.schema_id(inspected.inspection)
+    schema_id = manifests.schema_id(inspected.inspection)
     with registry.database.read() as connection:
         known = entries.has_datastack(connection, registration.datastack)
         parents = lineage.pinned(registry, connection, registration.derived_from)
         settled = lineage.is_settled(connection, parents) and registration.superseded_by is None
+    files = encoding.result()
     # Two at once would record a new datastack, or close a circle.
     about = f"{registration.datastack}/{registration.name}" if known and settled else None
     with registry.database.write(about) as connection:
@@ -275,9 +282,7 @@ def _check_owner(registry: Registry, connection: Connection, candidate: Candidat
     return owners.check(registry, connection, held) if held and (candidate.changes or publishes) else ()
 
 
-def frame_events(
-    by: str, stacks: Iterable[Datastack], mat_versions: Iterable[MaterializationVersion]
-) -> list[Row]:
+def frame_events(by: str, stacks: Iterable[Datastack], mat_versions: Iterable[MaterializationVersion]) -> list[Row]:
     """What says that there are these datastacks and materialization versions."""
     news = [events.new("datastack", by=by, datastack=each.name, details=each) for each in stacks]
     return news + [events.new("materialized", by=by, datastack=each.datastack, details=each) for each in mat_versions]
@@ -298,9 +303,7 @@ def _check_run(connection: Connection, version: TableVersion) -> None:
         raise Conflict(message, field="producer.run_id", value=run_id, expected="another run, or the same data")
 
 
-def new_version(
-    connection: Connection, version: TableVersion, schema_id: str, files: Manifests, **details: Any
-) -> Row:
+def new_version(connection: Connection, version: TableVersion, schema_id: str, files: Manifests, **details: Any) -> Row:
     """The event of a version, whose schema is kept, and its manifests where its files were seen."""
     inspection = version.inspection
     fields = to_jsonable_python(inspection.fields)

@@ -49,6 +49,7 @@ def test_links_to_files_are_listed_and_links_to_folders_are_not(store: Storage, 
     (tmp_path / "t/dangling").symlink_to(tmp_path / "t/nothing")
     (tmp_path / "t/loop").symlink_to(tmp_path / "t")
     assert [found.location.name for found in store.list(Location(tmp_path / "t"))] == ["link", "real"]
+    assert store.marks(Location(tmp_path / "t")).keys() == {"link", "real"}
 
 
 def test_a_pipe_is_no_file(store: Storage, tmp_path: Path) -> None:
@@ -56,6 +57,7 @@ def test_a_pipe_is_no_file(store: Storage, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         store.head(Location(tmp_path / "pipe"))
     assert list(store.list(Location(tmp_path))) == []
+    assert not store.marks(Location(tmp_path))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -22,8 +24,7 @@ def location(connection: Connection, registration: Registration) -> CheckResult:
     place = registration.location
     same = _named(entries.places_of(connection, str(place)), mine) - aliased
     above = {each for at in _above(place) for each in _named(entries.places_of(connection, str(at)), mine)} - aliased
-    versions = [each.version for each in entries.below(connection, place) if each.version.inspection.location != place]
-    below = _named([(each.datastack, each.name, each.mat_version) for each in versions], mine) - aliased
+    below = _named(entries.places_below(connection, place), mine) - aliased
     said = [f"registered already as {', '.join(sorted(same))}"] if same else []
     said += [f"lies inside of {', '.join(sorted(above))}"] if above else []
     said += [f"holds {', '.join(sorted(below))}"] if below else []
@@ -50,16 +51,21 @@ def world_readable(place: Location, manifest: pa.Table) -> CheckResult:
         message = f"nobody looked who may read {place.scheme}://"
         return CheckResult(name="world_readable", outcome="skipped", message=message)
     files = [Path(place.joined(each.as_py()).key) for each in islice(manifest["path"], FILES_LOOKED_AT)]
-    if any(map(_open, files)):
+    reachable = cache(_reachable)  # files have their folders in common
+    if any(_open(file, reachable) for file in files):
         message = "everybody on the machine may read the files: budgets do not bind"
         return CheckResult(name="world_readable", outcome="failed", message=message)
     return CheckResult(name="world_readable", outcome="passed", message="not everybody may read the files")
 
 
-def _open(file: Path) -> bool:
+def _open(file: Path, reachable: Callable[[Path], bool]) -> bool:
     try:
-        real = file.resolve(strict=True)
-        way = all(parent.stat().st_mode & stat.S_IXOTH for parent in real.parents)
-        return way and bool(real.stat().st_mode & stat.S_IROTH)
+        real = file.resolve(strict=True) if file.is_symlink() else file
+        return reachable(real.parent) and bool(real.stat().st_mode & stat.S_IROTH)
     except OSError:
         return False
+
+
+def _reachable(folder: Path) -> bool:
+    real = folder.resolve(strict=True)
+    return all(each.stat().st_mode & stat.S_IXOTH for each in (real, *real.parents))
