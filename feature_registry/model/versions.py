@@ -288,6 +288,12 @@ class Report(Noun):
     def ref(self) -> TableRef:
         return self.entry.ref
 
+    def __str__(self) -> str:
+        """A line for the table version, and one a check."""
+        done = "registered" if self.created else "registered before"
+        lines = [f"{self.ref} {done}, {self.entry.version.status}"]
+        return "\n".join(lines + [f"  {each.outcome:<8} {each.name:<15} {each.message}".rstrip() for each in self.checks])
+
 
 class Written(Noun):
     """What a feature function returns when it wrote the table by itself, or when it lies somewhere already."""

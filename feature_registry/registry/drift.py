@@ -188,10 +188,11 @@ class _Look:
         with ThreadPoolExecutor(4) as pool:
             told = list(pool.map(self._same, [row for row in rows if row["path"] in self.files]))
         kinds = " and ".join(sorted({by for _, by, _ in told}))
-        changed = [path for path, _, same in told if not same]
+        only = self.entry.version.inspection.location.name  # the name of a table that is one file
+        changed = [path or only for path, _, same in told if not same]
         self.differs |= bool(changed or self.touched)
         if changed:
-            message = f"{len(changed):,} of {len(rows):,} files are others, by {kinds}: {_some(changed)}"
+            message = f"{len(changed):,} of {len(rows):,} files changed, by {kinds}: {_some(changed)}"
             return self._judged("content", message, by=kinds)
         if self.touched:
             message = f"the same bytes by {kinds}, but {self.touched:,} files were written anew, and links refuse them"

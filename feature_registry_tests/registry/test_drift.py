@@ -182,7 +182,7 @@ def test_without_checksums_the_store_tells_and_the_result_says_so(tmp_path: Path
     register(registry, parquet(tmp_path / "t"))
     assert result(registry.check("d/t@7"), "content").message == "as registered, by etag"
     os.utime(tmp_path / "t" / "1.parquet", ns=(1, 1))
-    assert result(registry.check("d/t@7"), "content").message == "1 of 4 files are others, by etag: 1.parquet"
+    assert result(registry.check("d/t@7"), "content").message == "1 of 4 files changed, by etag: 1.parquet"
     with (tmp_path / "t" / "1.parquet").open("ab") as file:
         file.write(b"more")
     assert result(registry.check("d/t@7"), "content").message.endswith("by etag and size: 1.parquet")
