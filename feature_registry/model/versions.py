@@ -290,8 +290,7 @@ class Report(Noun):
 
     def __str__(self) -> str:
         """A line for the table version, and one a check."""
-        done = "registered" if self.created else "registered before"
-        lines = [f"{self.ref} {done}, {self.entry.version.status}"]
+        lines = [f"{self.ref}, {self.entry.version.status}"]
         return "\n".join(lines + [f"  {each.outcome:<8} {each.name:<15} {each.message}".rstrip() for each in self.checks])
 
 
