@@ -222,6 +222,7 @@ def _subject(
         registration.mat_version,
         run_id=registration.producer.run_id,
         derived_from=registration.derived_from,
+        manifest=inspected.manifest,
     )
 
 

@@ -65,9 +65,12 @@ class Meant(NamedTuple):
 
 def suggest(registry: Registry, registration: Registration) -> Suggestions:
     """Reads a sample of rows, and the columns of registered tables that ids may point to; registers nothing."""
-    seen = registering.inspect(registry, registration).inspection
+    inspected = registering.inspect(registry, registration)
+    seen = inspected.inspection
     table = FeatureTable(datastack=registration.datastack, name=registration.name)
-    subject = Subject(registry, table, seen, registration.mat_version, run_id=registration.producer.run_id)
+    subject = Subject(
+        registry, table, seen, registration.mat_version, registration.producer.run_id, (), inspected.manifest
+    )
     schema = formats.stored_schema(seen)
     meant = _meanings(schema, registration, _resolution(registry, registration.datastack))
     ids = [each.name for each in schema if pa.types.is_integer(each.type) and _ID.fullmatch(each.name)]
@@ -224,8 +227,8 @@ def _references(subject: Subject, names: Sequence[str]) -> Iterator[Suggestion]:
 
     parents = _parents(subject) if names else []
     for name in names:
-        frame = rows.sampled(subject.scan().select(name), subject.inspection.rows)
-        values = rows.collected(frame.drop_nulls().unique().head(VALUES))[name].to_list()
+        frame, _ = subject.sampled()
+        values = rows.collected(frame.select(name).drop_nulls().unique().head(VALUES))[name].to_list()
         found = [(entry, column, _share(subject, entry, column, values)) for entry, column in parents if values]
         ranked = [(*_judged(name, entry, share, max(values)), entry, column) for entry, column, share in found]
         best = min((each for each in ranked if each[0] < len(_SURE)), key=lambda each: each[0], default=None)

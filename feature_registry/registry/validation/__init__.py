@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from feature_registry.catalog import Connection
+from feature_registry.catalog import Connection, entries
 from feature_registry.errors import Conflict, Invalid
 from feature_registry.formats import Inspected
 from feature_registry.model import Action, CheckResult, Entry, Inspection, Policies, Registration, TableRef
@@ -132,7 +132,7 @@ def _seen(
 
         yield from keys.nulls(subject.table.key, manifest)
     yield from schemas.leavings(inspection)
-    yield places.location(connection, registration)
+    yield places.location(connection, registration, subject.registry.person)
     if by_pipeline:
         if registration.mat_version is not None:
             yield mat_versions.mat_version(subject)
@@ -165,11 +165,13 @@ def complete(registry: Registry, version_id: str) -> Entry:
     """
     with registry.database.read() as connection:
         entry = registry.entry(connection, version_id)
+        content = entries.manifest(connection, version_id)
     if not (wanted := {each.name for each in entry.version.checks if "unverified" in each.details}):
         return entry
     from feature_registry.registry.validation import references
 
-    subject = Subject.of(registry, entry.table, entry.version)
+    manifest = None if content is None else manifests.decode(content)
+    subject = Subject.of(registry, entry.table, entry.version, manifest)
     policies = registry.settings.policies_of(entry.table.datastack)
     found = [mat_versions.mat_version(subject), mat_versions.name(subject)]
     if wanted & {references.check_name(column) for column in entry.table.references}:

@@ -25,9 +25,8 @@ def key(subject: Subject, whole: bool = True) -> CheckResult:
     if total == 0:
         details: dict[str, Any] = {"rows": 0, "duplicates": 0, "nulls": 0}
         return CheckResult(name="key", outcome="passed", message="no rows", details=details)
-    frame = subject.scan().select(names)
-    if not whole:
-        frame = rows.sampled(frame, total)
+    frame, sample = (subject.scan(), "") if whole else subject.sampled()
+    frame = frame.select(names)
     null = pl.any_horizontal(pl.col(each).is_null() for each in names)
     seen, nulls = rows.row(frame.select(pl.len(), null.sum().alias("nulls")))
     found = frame.filter(~null) if nulls else frame
@@ -35,17 +34,17 @@ def key(subject: Subject, whole: bool = True) -> CheckResult:
     distinct = sum(rows.row(part.unique().select(pl.len()))[0] for part in rows.passes(found, hashed, seen))
     duplicates = seen - nulls - distinct
     details = {"rows": seen, "duplicates": duplicates, "nulls": nulls}
-    among = str(seen)
-    if not whole and seen != total:
+    among = f"{seen} rows"
+    if sample:
         details["of"] = total
-        among = f"{seen:,} of {'unknown' if total is None else f'{total:,}'}"
+        among = f"{seen:,} of {'unknown' if total is None else f'{total:,}'} rows, {sample}"
     if not duplicates and not nulls:
-        return CheckResult(name="key", outcome="passed", message=f"unique over {among} rows", details=details)
+        return CheckResult(name="key", outcome="passed", message=f"unique over {among}", details=details)
     if duplicates:
         repeated = found.group_by(names).len().filter(pl.col("len") > 1).select(names).sort(names).head(rows.EXAMPLES)
         details["examples"] = [", ".join(map(str, each)) for each in rows.collected(repeated).rows()]
     message = f"{duplicates} rows repeat a key, {nulls} rows have a null in it"
-    message = f"{message}, of {among} rows" if "of" in details else message
+    message = f"{message}, of {among}" if sample else message
     return CheckResult(name="key", outcome="failed", message=message, details=details)
 
 

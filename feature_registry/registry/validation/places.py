@@ -12,19 +12,22 @@ import pyarrow as pa
 
 from feature_registry.catalog import Connection, entries
 from feature_registry.location import Location
-from feature_registry.model import CheckResult, Registration
+from feature_registry.model import CheckResult, Person, Registration
 
 FILES_LOOKED_AT = 100
 
 
-def location(connection: Connection, registration: Registration) -> CheckResult:
-    """One place may be registered under one name only, unless somebody wants it so: an alias names the other."""
+def location(connection: Connection, registration: Registration, person: Person) -> CheckResult:
+    """One place may be registered under one name only, unless somebody wants it so: an alias names the other. Of
+    somebody else's draft, only that there is one is told.
+    """
     mine = (registration.datastack, registration.name, registration.mat_version)
     aliased = {ref.rpartition(".")[0] or ref for ref in registration.derived_from}
     place = registration.location
-    same = _named(entries.places_of(connection, str(place)), mine) - aliased
-    above = {each for at in _above(place) for each in _named(entries.places_of(connection, str(at)), mine)} - aliased
-    below = _named(entries.places_below(connection, place), mine) - aliased
+    around = [found for at in _above(place) for found in entries.places_of(connection, str(at), person)]
+    same = _named(entries.places_of(connection, str(place), person), mine) - aliased
+    above = _named(around, mine) - aliased
+    below = _named(entries.places_below(connection, place, person), mine) - aliased
     said = [f"registered already as {', '.join(sorted(same))}"] if same else []
     said += [f"lies inside of {', '.join(sorted(above))}"] if above else []
     said += [f"holds {', '.join(sorted(below))}"] if below else []
@@ -34,8 +37,8 @@ def location(connection: Connection, registration: Registration) -> CheckResult:
     return CheckResult(name="location", outcome="failed", message="; ".join(said), details=details)
 
 
-def _named(places: list[tuple[str, str, int | None]], mine: tuple[str, str, int | None]) -> set[str]:
-    return {f"{each[0]}/{each[1]}@{'unversioned' if each[2] is None else each[2]}" for each in places if each != mine}
+def _named(places: list[entries.Place], mine: tuple[str, str, int | None]) -> set[str]:
+    return {str(each) if each.shown else "a draft of somebody else" for each in places if each[:3] != mine}
 
 
 def _above(place: Location) -> list[Location]:

@@ -50,6 +50,7 @@ class Shares:
     examples: tuple[str, ...]
     keys: int | None = None
     covered: int | None = None
+    sample: str = ""
 
 
 def references(subject: Subject, policies: Policies, whole: bool) -> Iterator[CheckResult]:
@@ -135,24 +136,26 @@ def lacking(subject: Subject, link: Reference, parent: TableVersion | None) -> C
 def judged(name: str, shares: Shares, parent: TableVersion) -> CheckResult:
     details: dict[str, Any] = {"parent": str(parent.ref), "rows": shares.rows, "orphans": shares.orphans}
     details["share"] = shares.orphans / shares.rows if shares.rows else 0.0
+    sample = f", {shares.sample}" if shares.sample else ""
     if not shares.orphans:
-        message = f"all {shares.rows} values are in {parent.ref}"
+        message = f"all {shares.rows} values are in {parent.ref}{sample}"
         return CheckResult(name=name, outcome="passed", message=message, details=details)
     details["examples"] = list(shares.examples)
-    message = f"{shares.orphans} of {shares.rows} values are not in {parent.ref}"
+    message = f"{shares.orphans} of {shares.rows} values are not in {parent.ref}{sample}"
     return CheckResult(name=name, outcome="failed", message=message, details=details)
 
 
 def compared(subject: Subject, link: Reference, parent: TableVersion, whole: bool = True, cover: bool = True) -> Shares:
     """Holds the distinct values of one pass, and never those of the parent, which may be far larger."""
-    total = subject.inspection.rows
-    small = whole or (total is not None and total <= rows.ROWS_SAMPLED)
-    frame = subject.scan() if small else rows.sampled(subject.scan(), total)
+    frame, sample = (subject.scan(), "") if whole else subject.sampled()
     values = frame.select(pl.col(link.own).alias("value")).drop_nulls()
     parents = subject.of_version(parent).scan().select(pl.col(link.column).alias("value")).drop_nulls()
     values, parents = rows.comparable(values, parents)
     hashed = pl.col("value").hash()
-    sides = (rows.passes(side, hashed, total if small else rows.ROWS_SAMPLED) for side in (values, parents))
+    sides = (
+        rows.passes(side, hashed, rows.ROWS_SAMPLED if sample else subject.inspection.rows)
+        for side in (values, parents)
+    )
     lost: list[pl.DataFrame] = []
     seen = covered = 0
     for part, known in zip(*sides, strict=True):
@@ -163,9 +166,9 @@ def compared(subject: Subject, link: Reference, parent: TableVersion, whole: boo
         covered += there.height
         lost.append(counted.join(there, on="value", how="anti"))
     orphans = sum(int(each["len"].sum()) for each in lost)
-    countable = cover and small and (parent.inspection.rows or 0) <= rows.ROWS_PER_PASS
+    countable = cover and not sample and (parent.inspection.rows or 0) <= rows.ROWS_PER_PASS
     keys = rows.row(parents.select(pl.col("value").n_unique()))[0] if countable else None
-    return Shares(seen, orphans, _examples(lost), keys, covered)
+    return Shares(seen, orphans, _examples(lost), keys, covered, sample)
 
 
 def _examples(lost: Sequence[pl.DataFrame]) -> tuple[str, ...]:

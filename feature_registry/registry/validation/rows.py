@@ -1,4 +1,4 @@
-"""Reads rows in bounded memory: whole, in passes over disjoint values, or a sample of a bounded number of rows."""
+"""Reads rows in bounded memory: whole, in passes over disjoint values, or a sample of bounded rows and files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import polars as pl
+import pyarrow as pa
 
 from feature_registry.model import CheckResult
 
 T = TypeVar("T")
 ROWS_PER_PASS = 50_000_000  # a pass holds the distinct values of this many rows in memory
 ROWS_SAMPLED = 1_000_000  # a smaller table is looked at whole
+FILES_SAMPLED = 64  # a file is opened in the time in which thousands of its rows are read
 STRETCHES = 4  # in which a sample lies, spread over the table
 EXAMPLES = 5
 
@@ -23,9 +25,20 @@ def sampled(frame: pl.LazyFrame, rows: int | None) -> pl.LazyFrame:
         return frame.head(ROWS_SAMPLED)
     if rows <= ROWS_SAMPLED:
         return frame
-    length = ROWS_SAMPLED // STRETCHES
-    starts = [(rows - length) * number // (STRETCHES - 1) for number in range(STRETCHES)]
-    return pl.concat([frame.slice(start, length) for start in starts])
+    return pl.concat([frame.slice(each.start, len(each)) for each in _stretches(rows, ROWS_SAMPLED)])
+
+
+def sampled_files(manifest: pa.Table) -> pa.Table:
+    """Stretches of neighbouring files, by their paths."""
+    if len(manifest) <= FILES_SAMPLED:
+        return manifest
+    return manifest.take([number for each in _stretches(len(manifest), FILES_SAMPLED) for number in each])
+
+
+def _stretches(total: int, wanted: int) -> list[range]:
+    length = wanted // STRETCHES
+    starts = [(total - length) * number // (STRETCHES - 1) for number in range(STRETCHES)]
+    return [range(start, start + length) for start in starts]
 
 
 def passes(frame: pl.LazyFrame, hashed: pl.Expr, rows: int | None) -> list[pl.LazyFrame]:
@@ -56,5 +69,5 @@ def read(name: str, look: Callable[[], T]) -> T | CheckResult:
     try:
         return look()
     except (pl.exceptions.PolarsError, OSError) as wrong:
-        said = str(wrong).split("\n", 1)[0][:300]
+        said = str(wrong).split("\n", 1)[0][:300].replace("\0", "\\0")  # as of bytes that are no Parquet's
         return CheckResult(name=name, outcome="failed", message=f"the rows cannot be read: {said}")

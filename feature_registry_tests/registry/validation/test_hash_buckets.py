@@ -5,10 +5,12 @@ from typing import Literal
 
 import polars as pl
 import pytest
+from deltalake import write_deltalake
 
 from feature_registry.errors import Invalid
 from feature_registry.model import HashBuckets, Layout
 from feature_registry.pruning.buckets import bucket_numbers
+from feature_registry.registry.validation import hash_buckets
 from feature_registry_tests.registry.validation.conftest import Outside, check
 
 IDS = pl.DataFrame({"root_id": range(2**60, 2**60 + 400)})
@@ -47,6 +49,23 @@ def test_one_bucket_that_is_wrong_is_found(outside: Outside) -> None:
     outside.open(checks={"hash_buckets": "warn"})
     found = check(outside.register(place, hash_buckets=[declared("modulo")]), "hash_buckets")
     assert (found.outcome, "in 9" in found.message) == ("warned", True)
+
+
+def test_of_many_files_one_a_folder_is_opened(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hash_buckets, "FOLDERS", 4)
+    by, place = declared("modulo"), outside.folder / "t"
+    numbers = pl.Series("bucket", bucket_numbers(by, IDS["root_id"].to_arrow()))
+    for half in (0, 1):
+        rows = IDS.with_columns(numbers).slice(half * 200, 200)
+        write_deltalake(place, rows.to_arrow(), mode="append", partition_by="bucket")
+    for folder in sorted(place.glob("bucket=*")):
+        _, second = sorted(folder.iterdir())
+        second.write_bytes(bytes(second.stat().st_size))
+        if int(folder.name[-1]) % 2:  # every second folder is looked at
+            first = sorted(folder.iterdir())[0]
+            first.write_bytes(bytes(first.stat().st_size))
+    found = check(outside.register(place, hash_buckets=[by]), "hash_buckets")
+    assert (found.outcome, "as computed, of 100 rows" in found.message) == ("passed", True), found.message
 
 
 def test_an_opaque_hash_is_its_writers(outside: Outside) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from deltalake import write_deltalake
 
 from feature_registry.registry.validation import rows
 from feature_registry_tests.registry.validation.conftest import Outside, check
@@ -31,8 +32,29 @@ def test_of_a_large_table_a_sample_is_looked_at_and_says_so(
             place / f"{part}.parquet", row_group_size=64
         )
     found = check(outside.register(place, key=["id"]), "key")
-    assert (found.outcome, found.message) == ("passed", "unique over 100 of 1,000 rows")
+    assert (found.outcome, found.message) == ("passed", "unique over 100 of 1,000 rows, a sample")
     assert found.details == {"rows": 100, "duplicates": 0, "nulls": 0, "of": 1_000}
+
+
+@pytest.mark.parametrize("partition_by", [None, "part"])
+def test_of_many_files_some_are_opened(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch, partition_by: str | None
+) -> None:
+    monkeypatch.setattr(rows, "FILES_SAMPLED", 8)
+    place = outside.folder / "many"
+    for part in range(20):
+        frame = MANY.slice(part * 10, 10).with_columns(part=pl.lit(part, pl.Int32))
+        write_deltalake(place, frame.to_arrow(), mode="append", partition_by=partition_by)
+    files = sorted(place.rglob("*.parquet"))
+    opened = {number for start in (0, 6, 12, 18) for number in (start, start + 1)}
+    for number in set(range(20)) - opened:
+        files[number].write_bytes(bytes(files[number].stat().st_size))
+    found = check(outside.register(place, key=["id", "part"]), "key")
+    assert (found.outcome, found.message) == ("passed", "unique over 80 of 200 rows, a sample from 8 of 20 files")
+    assert found.details["of"] == 200
+    files[19].write_bytes(bytes(files[19].stat().st_size))
+    found = check(outside.register(place, "other", key=["id", "part"]), "key")
+    assert (found.outcome, "cannot be read" in found.message) == ("warned", True)
 
 
 def test_a_sample_sees_the_end_of_the_table(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:

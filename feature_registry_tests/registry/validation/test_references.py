@@ -125,4 +125,18 @@ def test_of_a_large_table_a_sample_of_values_is_followed_and_nothing_is_said_of_
     monkeypatch.setattr(rows, "ROWS_SAMPLED", 8)
     report = outside.register(pl.concat([CHILD] * 5), **REFERENCE)
     assert check(report, "references_nucleus").details["rows"] == 8
+    assert check(report, "references_nucleus").message.endswith(", a sample")
+    assert check(report, "coverage").outcome == "skipped"
+
+
+def test_of_many_files_some_are_followed(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
+    outside.register(PARENT, "cells", publish=True)
+    monkeypatch.setattr(rows, "FILES_SAMPLED", 4)
+    place = outside.folder / "many"
+    place.mkdir()
+    for number in range(9):
+        CHILD.write_parquet(place / f"{number}.parquet")
+    report = outside.register(place, **REFERENCE)
+    assert check(report, "references_nucleus").details["rows"] == 4 * CHILD["nucleus"].count()
+    assert check(report, "references_nucleus").message.endswith(", a sample from 4 of 9 files")
     assert check(report, "coverage").outcome == "skipped"
