@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -44,16 +44,31 @@ def inspected(manifest: pa.Table, schema: pa.Schema, **seen: Any) -> Inspected:
     return Inspected(inspection, manifest)
 
 
-def with_etags(manifest: pa.Table, location: Location, marks: Mapping[str, tuple[int, str | None]]) -> pa.Table:
+def marked(store: Store, location: Location) -> pa.Table:
+    """`Store.marks` as columns; paths are bytes, for there may be files of any name."""
+    marks = store.marks(location)
+    return pa.table(
+        {
+            "path": pa.array([path.encode(errors="surrogateescape") for path in marks], pa.binary()),
+            "size": pa.array([size for size, _ in marks.values()], pa.int64()),
+            "etag": pa.array([etag for _, etag in marks.values()], pa.string()),
+        }
+    )
+
+
+def with_etags(manifest: pa.Table, location: Location, marks: pa.Table) -> pa.Table:
     """Adds the column `etag` where a log names the files. Raises `Invalid` if they are not as the log says."""
-    paths, sizes = manifest["path"].to_pylist(), manifest["size"].to_pylist()
-    found = list(map(marks.get, paths))
-    for path, size, mark in zip(paths, sizes, found, strict=True):
-        if mark is None or mark[0] != size:
-            message = "is gone" if mark is None else f"has {mark[0]:,} bytes"
-            expected = f"{size:,} bytes, as the table's log says"
-            raise Invalid(message, field="file", value=str(location.joined(path)), expected=expected)
-    return manifest.append_column("etag", pa.array([mark[1] for mark in found if mark], pa.string()))
+    at = pc.index_in(manifest["path"].cast(pa.binary()), marks["path"])
+    sizes = marks["size"].take(at)
+    differing = pc.fill_null(pc.not_equal(sizes, manifest["size"]), True)
+    if pc.any(differing).as_py():
+        number = pc.index(differing, True).as_py()
+        found, wanted = sizes[number].as_py(), manifest["size"][number].as_py()
+        message = "is gone" if found is None else f"has {found:,} bytes"
+        expected = f"{wanted:,} bytes, as the table's log says"
+        place = location.joined(manifest["path"][number].as_py())
+        raise Invalid(message, field="file", value=str(place), expected=expected)
+    return manifest.append_column("etag", marks["etag"].take(at))
 
 
 def encoded(schema: pa.Schema) -> str:

@@ -27,7 +27,7 @@ from feature_registry.formats import Inspected, WriteOptions, WrittenTable
 from feature_registry.formats._data_files import DataFile, Partition, partition_texts, write_files
 from feature_registry.formats._delta_statistics import add_statistics, manifest_statistics
 from feature_registry.formats._delta_types import converted, storable
-from feature_registry.formats._manifests import file_fingerprint, inspected, with_etags
+from feature_registry.formats._manifests import file_fingerprint, inspected, marked, with_etags
 from feature_registry.formats._scans import scan_files
 from feature_registry.location import Location
 from feature_registry.model import Inspection
@@ -48,14 +48,14 @@ class TableFormat:
 
     def inspect(self, store: Store, location: Location, snapshot: str | None = None) -> Inspected:
         with ThreadPoolExecutor(1) as pool:
-            marks = pool.submit(store.marks, location)  # beside the log, which takes as long
+            marks = pool.submit(marked, store, location)  # beside the log, which takes as long
             table = _opened(store, location, snapshot)
             actions = _actions(table, location)
             names = tuple(table.metadata().partition_columns)
             schema = _stored_schema(store, location, pa.schema(table.schema()), actions, names)
             manifest = with_etags(_manifest(actions, schema, names), location, marks.result())
-        marked = file_fingerprint(manifest)
-        seen = {"location": location, "format": self.name, "fingerprint": marked, "snapshot": str(table.version())}
+        state = file_fingerprint(manifest)
+        seen = {"location": location, "format": self.name, "fingerprint": state, "snapshot": str(table.version())}
         return inspected(manifest, schema, partition_columns=names, **seen)
 
     def write(

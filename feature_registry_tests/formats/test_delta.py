@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -354,3 +355,12 @@ def test_ten_thousand_files_in_little_more_than_their_log_takes(store: Store, ta
     assert ours < 3 * log + 0.05
     found = inspected(store, table)
     assert (found.inspection.rows, found.inspection.bytes, found.inspection.files) == (100_000, 10_000_000, 10_000)
+
+
+def test_a_file_whose_name_is_no_text_is_none_of_the_table(store: Store, table: Path) -> None:
+    write_deltalake(table, pa.table({"id": [1]}))
+    try:
+        Path(os.fsdecode(os.fsencode(table) + b"/\xff")).touch()
+    except OSError:
+        pytest.skip("the file system refuses such names")
+    assert inspected(store, table).manifest["etag"].null_count == 0
