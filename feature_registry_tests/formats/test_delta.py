@@ -364,3 +364,14 @@ def test_a_file_whose_name_is_no_text_is_none_of_the_table(store: Store, table: 
     except OSError:
         pytest.skip("the file system refuses such names")
     assert inspected(store, table).manifest["etag"].null_count == 0
+
+
+def test_a_file_of_another_size_is_not_what_the_log_says(store: Store, table: Path) -> None:
+    for number in range(3):
+        write_deltalake(table, pa.table({"id": [number]}), mode="append")
+    wrong = sorted(table.glob("*.parquet"))[1]
+    wrong.write_bytes(b"short")
+    with pytest.raises(Invalid) as raised:
+        inspected(store, table)
+    assert (raised.value.message, raised.value.value) == ("has 5 bytes", str(Location(wrong)))
+    assert str(raised.value.expected).endswith("bytes, as the table's log says")
