@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from feature_registry.catalog.changes import patched
+from feature_registry.catalog import said
+from feature_registry.catalog.entries import SAID_OF
 from feature_registry.catalog.schema import SAID, datastacks, events, feature_tables, mat_versions, schemas, versions
 from feature_registry.model import (
     Contents,
@@ -13,7 +14,6 @@ from feature_registry.model import (
     FeatureTable,
     MaterializationVersion,
     StoredField,
-    TableVersion,
 )
 
 PAGE = 1_000
@@ -37,19 +37,16 @@ def _entries(
     described = connection.execute(sa.select(feature_tables.c.id, feature_tables.c.body))
     tables = {row.id: FeatureTable.model_validate(row.body) for row in described}
     stored = {
-        row.id: {"fields": tuple(map(StoredField.model_validate, row.fields)), "arrow_schema": row.arrow_schema}
+        row.id: (tuple(map(StoredField.model_validate, row.fields)), row.arrow_schema)
         for row in connection.execute(sa.select(schemas))
     }
-    columns = (versions.c.table_id, versions.c.schema_id, events.c.details, versions.c.patch, versions.c.status)
+    columns = (versions.c.table_id, versions.c.schema_id, *SAID_OF)
     statement = sa.select(*columns).select_from(events.join(versions, SAID)).order_by(events.c.number)
     if not drafts:
         statement = statement.where(versions.c.status != "draft")
     found: list[Entry] = []
     for row in connection.execution_options(yield_per=PAGE).execute(statement):
-        said = patched(row.details, row.patch)
-        inspection = said["version"]["inspection"] | stored[row.schema_id]
-        body = said["version"] | {"status": row.status, "checks": said["checks"], "inspection": inspection}
-        version, table = TableVersion.model_validate(body), tables[row.table_id]
+        version, table = said.version(row, *stored[row.schema_id]), tables[row.table_id]
         materialization = frozen.get((version.datastack, version.mat_version))
         found.append(Entry.model_construct(table=table, version=version, materialization=materialization))
     return found

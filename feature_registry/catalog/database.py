@@ -51,9 +51,11 @@ class Database:
     @contextmanager
     def read(self, snapshot: bool = False) -> Iterator[sa.Connection]:
         """A connection; with `snapshot`, all that it reads is of one instant, which SQLite's always is."""
-        with _translated(), self.engine.connect() as connection:
-            if snapshot and not self.sqlite:
-                connection.execution_options(isolation_level="REPEATABLE READ")
+        engine = self.engine
+        if not self.sqlite:
+            # Each statement sees what is committed, transaction or not; its begin and its end are questions, too.
+            engine = engine.execution_options(isolation_level="REPEATABLE READ" if snapshot else "AUTOCOMMIT")
+        with _translated(), engine.connect() as connection:
             yield connection
 
     @contextmanager

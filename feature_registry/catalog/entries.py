@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
-from feature_registry.catalog.changes import chunks, patched
+from feature_registry.catalog import said
+from feature_registry.catalog.changes import chunks
 from feature_registry.catalog.manifests import ManifestPart as ManifestPart  # noqa: PLC0414
 from feature_registry.catalog.manifests import keep_manifests as keep_manifests  # noqa: PLC0414
 from feature_registry.catalog.manifests import manifest as manifest  # noqa: PLC0414
@@ -18,6 +19,7 @@ from feature_registry.catalog.rows import insert_new
 from feature_registry.catalog.schema import (
     SAID,
     UNREGISTERED,
+    UNVERSIONED,
     datastacks,
     events,
     facets,
@@ -27,6 +29,7 @@ from feature_registry.catalog.schema import (
     subjects,
     versions,
 )
+from feature_registry.catalog.types import Text
 from feature_registry.location import Location
 from feature_registry.model import (
     Datastack,
@@ -34,10 +37,24 @@ from feature_registry.model import (
     FeatureTable,
     Inspection,
     MaterializationVersion,
+    Person,
     StoredField,
     TableRef,
     TableVersion,
 )
+
+
+class Place(NamedTuple):
+    """What is registered at a location, and whether the person who asked may know of it."""
+
+    datastack: str
+    name: str
+    mat_version: int | None
+    shown: bool
+
+    def __str__(self) -> str:
+        return f"{self.datastack}/{self.name}@{'unversioned' if self.mat_version is None else self.mat_version}"
+
 
 # A table version belongs to its datastack's materialization version, which need not be recorded.
 MATERIALIZED = sa.and_(
@@ -49,10 +66,13 @@ _MATERIALIZED = (
     .outerjoin(mat_versions, MATERIALIZED)
 )
 JOINED = _MATERIALIZED.join(schemas, schemas.c.id == versions.c.schema_id)
-_VERSION = (
-    events.c.details,
-    versions.c.patch,
+SAID_OF = (
+    sa.type_coerce(events.c.details, Text).label("details"),
+    sa.type_coerce(versions.c.patch, Text).label("patch"),
     versions.c.status,
+)
+_VERSION = (
+    *SAID_OF,
     sa.cast(mat_versions.c.body, sa.Text).label("materialization"),
 )
 SELECTED = (
@@ -62,14 +82,11 @@ SELECTED = (
     sa.cast(feature_tables.c.body, sa.Text).label("table"),
 )
 _IDS: sa.BindParameter[str] = sa.bindparam("ids", expanding=True)
-_WHOLE = sa.select(*SELECTED, versions.c.id).select_from(JOINED).where(versions.c.id.in_(_IDS))
-# Without the columns, which are most of an entry: `entry_of` reads both.
+_WHOLE = sa.select(*SELECTED).select_from(JOINED).where(versions.c.id.in_(_IDS))
+# Without the columns, which are most of an entry.
 _BRIEF = (
     sa.select(
-        versions.c.id,
         *_VERSION,
-        sa.literal_column("'[]'").label("fields"),
-        sa.literal_column("''").label("arrow_schema"),
         sa.cast(feature_tables.c.brief, sa.Text).label("table"),
     )
     .select_from(_MATERIALIZED)
@@ -77,8 +94,6 @@ _BRIEF = (
 )
 # Statements of fixed form are built once: SQLAlchemy takes longer to build one than the database to answer it.
 NAMED = sa.and_(feature_tables.c.datastack == sa.bindparam("datastack"), feature_tables.c.name == sa.bindparam("name"))
-# As the index of revisions has it: PostgreSQL finds nothing by `IS NOT DISTINCT FROM` in an index.
-UNVERSIONED: sa.ColumnClause[int] = sa.literal_column("-1", sa.Integer)
 
 
 def numbered(of: sa.FromClause = versions) -> sa.ColumnElement[int]:
@@ -100,10 +115,16 @@ _AT_PLACE = _NEWEST.where(
 )
 _DRAFT = _NEWEST.where(AT, MINE, versions.c.status == "draft")
 _VERSIONS_OF_TABLES = versions.join(feature_tables, feature_tables.c.id == versions.c.table_id)
+_SHOWN = sa.or_(versions.c.status != "draft", versions.c.created_by == sa.bindparam("person"))
 _PLACES = (
-    sa.select(feature_tables.c.datastack, feature_tables.c.name, versions.c.mat_version)
+    sa.select(
+        feature_tables.c.datastack,
+        feature_tables.c.name,
+        versions.c.mat_version,
+        sa.func.max(sa.case((_SHOWN, 1), else_=0)).label("shown"),
+    )
     .select_from(_VERSIONS_OF_TABLES)
-    .distinct()
+    .group_by(feature_tables.c.datastack, feature_tables.c.name, versions.c.mat_version)
 )
 _PLACES_AT = _PLACES.where(versions.c.location == sa.bindparam("location"))
 _NEWEST_REVISION = sa.select(sa.func.max(versions.c.revision)).select_from(_VERSIONS_OF_TABLES).where(AT)
@@ -123,18 +144,18 @@ _MATERIALIZATION = sa.select(mat_versions.c.body).where(
 
 
 def entry_of(row: Any) -> Entry:
-    schema = {"fields": _parsed(tuple[StoredField, ...], row.fields), "arrow_schema": row.arrow_schema}
-    said = patched(row.details, row.patch)
-    inspection = said["version"]["inspection"] | schema
-    if not row.arrow_schema:  # in a list, the layouts say nothing of their columns either
-        inspection["layouts"] = [each | {"arrow_schema": None} for each in inspection["layouts"]]
-    body = said["version"] | {"status": row.status, "checks": said["checks"], "inspection": inspection}
-    return Entry(
-        # In a list no table comes twice, and is small.
-        table=_parsed(FeatureTable, row.table) if row.arrow_schema else FeatureTable.model_validate_json(row.table),
-        version=TableVersion.model_validate(body),
-        materialization=_parsed(MaterializationVersion, row.materialization) if row.materialization else None,
-    )
+    fields = _parsed(tuple[StoredField, ...], row.fields)
+    return _entry(row, _parsed(FeatureTable, row.table), said.version(row, fields, row.arrow_schema))
+
+
+def _brief_of(row: Any) -> Entry:
+    """In a list no table comes twice, and is small."""
+    return _entry(row, FeatureTable.model_validate_json(row.table), said.brief(row))
+
+
+def _entry(row: Any, table: FeatureTable, version: TableVersion) -> Entry:
+    frozen = _parsed(MaterializationVersion, row.materialization) if row.materialization else None
+    return Entry(table=table, version=version, materialization=frozen)
 
 
 # Much of an entry is the same for many: all versions have their table's columns.
@@ -233,16 +254,20 @@ def places(connection: sa.Connection) -> dict[str, str]:
     return found
 
 
-def places_of(connection: sa.Connection, location: str) -> list[tuple[str, str, int | None]]:
-    """(datastack, name, mat_version) of all that is registered at a location."""
-    rows = connection.execute(_PLACES_AT, {"location": location})
-    return [(row.datastack, row.name, row.mat_version) for row in rows]
+def places_of(connection: sa.Connection, location: str, person: Person) -> list[Place]:
+    """All that is registered at a location, others' drafts too."""
+    rows = connection.execute(_PLACES_AT, {"location": location, "person": person.name})
+    return [_place(row, person) for row in rows]
 
 
-def places_below(connection: sa.Connection, location: Location) -> list[tuple[str, str, int | None]]:
+def places_below(connection: sa.Connection, location: Location, person: Person) -> list[Place]:
     """The same of all that is registered below it, and not at it."""
-    rows = connection.execute(_PLACES.where(_below(location)))
-    return [(row.datastack, row.name, row.mat_version) for row in rows]
+    rows = connection.execute(_PLACES.where(_below(location)), {"person": person.name})
+    return [_place(row, person) for row in rows]
+
+
+def _place(row: sa.Row[Any], person: Person) -> Place:
+    return Place(row.datastack, row.name, row.mat_version, person.admin or bool(row.shown))
 
 
 def next_revision(connection: sa.Connection, ref: TableRef) -> int:
@@ -305,9 +330,10 @@ def keep_schema(connection: sa.Connection, schema_id: str, fields: list[Any], ar
 
 
 def by_ids(connection: sa.Connection, ids: list[str], columns: bool) -> tuple[Entry, ...]:
-    """In the order of the ids; without `columns`, entries say nothing of theirs."""
-    found = {row.id: row for row in connection.execute(_WHOLE if columns else _BRIEF, {"ids": ids}).all()}
-    return tuple(entry_of(found[id]) for id in ids if id in found)
+    """In the order of the ids; without `columns`, briefly."""
+    rows = connection.execute(_WHOLE if columns else _BRIEF, {"ids": ids})
+    found = {entry.version.id: entry for entry in map(entry_of if columns else _brief_of, rows.all())}
+    return tuple(found[id] for id in ids if id in found)
 
 
 def known(connection: sa.Connection, ids: list[str]) -> set[str]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from feature_registry.catalog.schema import facets, feature_tables, lineage, unregistered, versions
+from feature_registry.catalog.schema import UNVERSIONED, facets, feature_tables, lineage, unregistered, versions
 from feature_registry.model import TableRef
 from feature_registry.model.versions import DRIFT as _DRIFT
 
@@ -160,7 +160,8 @@ _NODES = (
         versions.c.patch,  # a look at what is registered changes what was said of it
     )
     .select_from(_OF_TABLES)
-    .where(_OF_NAMES, sa.func.coalesce(versions.c.mat_version, -1).in_(sa.bindparam("mat_versions", expanding=True)))
+    .where(_OF_NAMES)
+    .where(sa.func.coalesce(versions.c.mat_version, UNVERSIONED).in_(sa.bindparam("mat_versions", expanding=True)))
 )
 
 

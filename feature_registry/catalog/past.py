@@ -106,7 +106,7 @@ class State:
             kept = [table for table in metadata.sorted_tables if table not in (manifest_forms, manifests, grants)]
             metadata.create_all(connection, kept)
             documents.create(connection)
-            with database.read() as source:
+            with database.read(snapshot=True) as source:
                 self._replay(source, connection)
             connection.commit()
             self._connection = connection

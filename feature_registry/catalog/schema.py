@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnClause,
     ForeignKey,
     Index,
     Integer,
@@ -155,7 +156,9 @@ versions = Table(
     Index("versions_of_table", "table_id", "mat_version", "revision", "current", "status", "created_by", "id"),
     Index("versions_by_place", "location"),
 )
-# NULLs are distinct in unique indexes, so the unversioned ones count as -1.
+# NULLs are distinct in unique indexes, so the unversioned ones count as -1. As the index has it: a parameter would not
+# let PostgreSQL use it.
+UNVERSIONED: ColumnClause[int] = literal_column("-1", Integer)
 Index("one_revision", versions.c.table_id, text("coalesce(mat_version, -1)"), versions.c.revision, unique=True)
 
 # What a version was derived from, by exact references, which name the same for ever: datastack/name, and 1507.0. An

@@ -5,10 +5,10 @@ ever: a dictionary that something was compressed with is never changed, only fol
 from __future__ import annotations
 
 import re
-import uuid
 import zlib
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, AnyStr
 
 from pydantic_core import from_json, to_json
 from sqlalchemy import BigInteger, DateTime, Dialect, LargeBinary, TypeDecorator
@@ -77,9 +77,8 @@ _HEX = re.compile(
     rb"(?<![0-9a-f])(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}(?:[0-9a-f]{8}|[0-9a-f]{32})?)"
     rb"(?![0-9a-f])"
 )
-_LENGTHS = {b"\1": 16, b"\2": 16, b"\3": 20, b"\4": 32}  # in bytes, by the mark that stands for them
+_LENGTHS = {b"\1": 32, b"\2": 32, b"\3": 40, b"\4": 64}  # in digits, by the mark that stands for them
 _MARKS = {36: b"\1", 32: b"\2", 40: b"\3", 64: b"\4"}  # by length of the text
-_MARK = re.compile(rb"[\1-\4]")
 
 
 def _with_marks(text: bytes) -> bytes:
@@ -95,14 +94,27 @@ def _with_marks(text: bytes) -> bytes:
 
 def _without_marks(content: bytes) -> bytes:
     text, _, rest = content.partition(b"\0")
-    at = 0
+    digits, at, end = rest.hex().encode(), 0, 0
+    parts = []
+    for place, mark in sorted(_places(text)):
+        found, at = digits[at : at + _LENGTHS[mark]], at + _LENGTHS[mark]
+        parts += [text[end:place], b"-".join(_fields(found)) if mark == b"\1" else found]
+        end = place + 1
+    return b"".join([*parts, text[end:]])
 
-    def spelled(match: re.Match[bytes]) -> bytes:
-        nonlocal at
-        raw, at = rest[at : at + _LENGTHS[match[0]]], at + _LENGTHS[match[0]]
-        return (str(uuid.UUID(bytes=raw)) if match[0] == b"\1" else raw.hex()).encode()
 
-    return _MARK.sub(spelled, text)
+def _places(text: bytes) -> Iterator[tuple[int, bytes]]:
+    """Where the marks are, in a fifth of the time of a regular expression."""
+    for mark in _LENGTHS:
+        place = text.find(mark)
+        while place >= 0:
+            yield place, mark
+            place = text.find(mark, place + 1)
+
+
+def _fields(digits: AnyStr) -> tuple[AnyStr, ...]:
+    """Of a UUID. A page of a list spells a thousand: the standard library takes five times as long."""
+    return digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]
 
 
 class Packed(TypeDecorator[Any]):
@@ -116,6 +128,15 @@ class Packed(TypeDecorator[Any]):
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> Any:
         return None if value is None else from_json(_without_marks(unpacked(value)))
+
+
+class Text(Packed):
+    """The text of the JSON, for who makes more of it than dictionaries."""
+
+    cache_ok = True
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> bytes | None:
+        return None if value is None else _without_marks(unpacked(value))
 
 
 class Instant(TypeDecorator[datetime]):
@@ -147,12 +168,12 @@ class Id(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
         if value is None:
             return None
-        return uuid.UUID(value).bytes if _UUID.fullmatch(value) else value.encode().ljust(17, b"\0")
+        return bytes.fromhex(value.replace("-", "")) if _UUID.fullmatch(value) else value.encode().ljust(17, b"\0")
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:
         if value is None:
             return None
-        return str(uuid.UUID(bytes=value)) if len(value) == 16 else value.rstrip(b"\0").decode()
+        return "-".join(_fields(value.hex())) if len(value) == 16 else value.rstrip(b"\0").decode()
 
 
 class Digest(TypeDecorator[str]):

@@ -24,8 +24,8 @@ class Search(Noun):
     name: str | None = Field(None, description="the table's name")
     mat_version: MatVersion | Literal["latest", "unversioned"] | None = Field(None, description="None: any")
     column: str | None = Field(None, description="a column that the table has")
-    tags: tuple[str, ...] = Field((), description="all of them")
-    any_tags: tuple[str, ...] = Field((), description="at least one of them")
+    tags: tuple[str, ...] = Field((), max_length=100, description="all of them")
+    any_tags: tuple[str, ...] = Field((), max_length=100, description="at least one of them")
     owner: str | None = Field(None, description="a team or a person")
     license: str | None = Field(None, description="an SPDX identifier, or the licence's name")
     format: str | None = Field(None, description="such as delta")
@@ -57,13 +57,15 @@ class Search(Noun):
     created_by: str | None = Field(None, description="who registered it")
     at: Instant | None = Field(None, description="the instant that the data show")
     as_of: datetime | None = Field(None, description="the catalog as it was at this instant; None: as it is")
-    columns: bool = Field(False, description="whether entries tell their columns, which are most of an entry")
+    columns: bool = Field(False, description="whether entries tell their columns and all checks: most of an entry")
     limit: int = Field(100, ge=1, le=1000, description="entries of a page")
     after: str | None = Field(None, description="the `next` of the page before")
 
 
 class Found(Noun):
-    """One page of entries, which say nothing of their columns unless `Search.columns` asked for them."""
+    """One page of entries. Unless `Search.columns` asked for it they say nothing of their columns, nor of checks that
+    passed, but for whether the table is there.
+    """
 
     entries: tuple[Entry, ...]
     next: str | None = Field(None, description="give it as `after` for the next page; None: there is none")

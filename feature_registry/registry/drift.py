@@ -54,7 +54,7 @@ def check_all(
     registry: Registry, datastack: str | None = None, limit: int | None = None, name: str | None = None
 ) -> Iterator[Entry]:
     """Everything that readers may get, older revisions too; what was looked at longest ago comes first."""
-    with registry.database.read() as connection:
+    with registry.database.read(snapshot=True) as connection:
         wanted = unchecked.longest(connection, limit, datastack, name)
     for version_id, *_ in wanted:
         try:
@@ -68,7 +68,7 @@ def check_all(
 
 def longest_unchecked(registry: Registry, limit: int) -> list[tuple[str, str]]:
     """(datastack, name) of the versions that were looked at longest ago."""
-    with registry.database.read() as connection:
+    with registry.database.read(snapshot=True) as connection:
         wanted = unchecked.longest(connection, limit)
     return list(dict.fromkeys((datastack, name) for _, datastack, name in wanted))
 

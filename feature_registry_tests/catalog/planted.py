@@ -76,7 +76,7 @@ def _write(connection: Connection, wanted: TableRef, status: str, by: str, field
         mode="json", exclude={"status": True, "checks": True, "inspection": {"fields", "arrow_schema"}}
     )
     about = {"by": by, "datastack": version.datastack, "name": version.name, "version_id": version.id}
-    details = {"version": body, "schema": schema_id, "checks": []}
+    details = {"version": body, "schema": schema_id, "checks": version.checks}
     events.record(connection, "registered", **about, details=details)
     if status != "draft":
         events.record(connection, "published", **about)

@@ -12,7 +12,18 @@ from feature_registry.catalog import Database, entries, events, grants
 from feature_registry.catalog.facets import facets
 from feature_registry.catalog.search import search
 from feature_registry.errors import Invalid
-from feature_registry.model import Column, Embedding, Entry, Grant, HashBuckets, Owner, Retention, Search, TableRef
+from feature_registry.model import (
+    CheckResult,
+    Column,
+    Embedding,
+    Entry,
+    Grant,
+    HashBuckets,
+    Owner,
+    Retention,
+    Search,
+    TableRef,
+)
 from feature_registry_tests.catalog.planted import SCHEMA, describe, materialize, plant
 
 BUCKETS = HashBuckets(column="id", partition_column="b", transform="modulo", buckets=8)
@@ -43,6 +54,23 @@ def plant_many(url: str, count: int) -> list[str]:
     database.close()
     return planted
 
+
+# Details that a reader of the text could take for what is around them.
+MISLEADING = {
+    ',"checks":[': "]}",
+    "of": [{"name": "exists", "outcome": "passed"}, {"outcome": "failed"}],
+    "schema": "x",
+}
+CHECKS: list[dict[str, Any]] = [
+    {},
+    {"exists": "passed"},
+    {"exists": "passed", "key": "passed", "schema": "passed"},
+    {"key": "passed", "exists": "passed"},
+    {"exists": "skipped", "key": "passed", "rows": "warned"},
+    {"exists": "failed", "content": "failed"},
+    {"key": "passed"},
+    {"key": "failed"},
+]
 
 FILTERS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({"tags": ["x", "y"]}, {"tags": ["x", "y", "z"]}, {}),
@@ -295,6 +323,33 @@ class CatalogContract:
             with database.read() as connection:
                 (entry,) = search(connection, Search(columns=columns), "ann").entries
             assert entry.version.inspection.layouts[0].arrow_schema == ("a" if columns else None)
+
+    @pytest.mark.parametrize("since", [False, True])
+    @pytest.mark.parametrize("details", [{}, MISLEADING])
+    @pytest.mark.parametrize("outcomes", CHECKS)
+    def test_a_list_leaves_out_the_checks_that_passed(
+        self, database: Database, outcomes: dict[str, Any], details: dict[str, Any], since: bool
+    ) -> None:
+        checks = tuple(
+            CheckResult(name=name, outcome=outcome, details=details, message='"]}')
+            for name, outcome in outcomes.items()
+        )
+        if since:
+            before = (each.model_copy(update={"outcome": "failed"}) for each in checks)
+            planted = plant(database, "d/t@1", checks=tuple(before))
+            with database.write() as connection:
+                events.record(connection, "checked", **events.about(planted, "ann"), details={"checks": checks})
+        else:
+            plant(database, "d/t@1", checks=checks)
+        with database.read() as connection:
+            (whole,) = search(connection, Search(columns=True), "ann").entries
+            (brief,) = search(connection, Search(), "ann").entries
+        assert whole.version.checks == checks
+        assert brief.version.checks == tuple(
+            each for each in checks if each.outcome != "passed" or each.name == "exists"
+        )
+        assert brief.existence == whole.existence
+        assert brief.version.drift == whole.version.drift
 
     def test_a_version_has_a_manifest_of_each_kind(self, database: Database) -> None:
         id, other = plant(database, "d/t@1").id, plant(database, "d/u@1").id
