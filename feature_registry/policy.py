@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from feature_registry.errors import Conflict, Denied, Exhausted, Invalid
 from feature_registry.location import Location
@@ -13,7 +14,17 @@ PERIOD = timedelta(days=30)
 ALL_TEAMS = "*"
 
 
-def is_seen(person: Person, version: TableVersion) -> bool:
+class Made(Protocol):
+    """What of a table version tells who sees it."""
+
+    @property
+    def status(self) -> str: ...
+
+    @property
+    def created_by(self) -> str: ...
+
+
+def is_seen(person: Person, version: Made) -> bool:
     """Drafts are seen by who made them, and by admins."""
     return version.status != "draft" or person.admin or version.created_by == person.name
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Path, Request, Response
-from starlette.types import Receive, Scope, Send
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
 
 from feature_registry.api import problems
 from feature_registry.errors import RegistryError
@@ -18,6 +19,7 @@ from feature_registry.registry.access import Access
 from feature_registry.registry.links import RangeNotSatisfiable
 
 PREFIX = "/v1/links/"
+LARGEST_BODY = 64 * 2**20  # a million ids to look for are a third of it
 ANSWERS: dict[int | str, dict[str, Any]] = {
     307: {
         "description": "To a URL that is signed for just the range of the request",
@@ -43,7 +45,24 @@ class LinksFirst(FastAPI):
             response = await _answer(self.state.registry, token, Request(scope))
             await response(scope, receive, send)
         else:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, _bounded(scope, receive), send)
+
+
+def _bounded(scope: Scope, receive: Receive) -> Receive:
+    """A body of any size would be held in memory, three times, before anybody looks at it."""
+    read = 0
+
+    async def received() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if max(read, *announced) > LARGEST_BODY:
+            raise HTTPException(413, f"the body is larger than {LARGEST_BODY:,} bytes")
+        return message
+
+    said = (value for name, value in scope.get("headers", ()) if name == b"content-length")
+    announced = [0, *(int(value) for value in said if value.isdigit())]
+    return received
 
 
 @router.get("/{token}/{path:path}", status_code=307, responses=ANSWERS, response_class=Response)

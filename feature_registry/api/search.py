@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from feature_registry.api.people import Acting
-from feature_registry.model import Facets, Found, Noun, Search
+from feature_registry.model import Facets, Found, Noun, Search, Tag
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
@@ -23,7 +23,7 @@ class TagRename(Noun):
     """A tag's old name and its new one."""
 
     old: str
-    new: str
+    new: Tag
     datastack: str | None = None
 
 

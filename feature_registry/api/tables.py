@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
@@ -15,12 +14,13 @@ from feature_registry.model import (
     Event,
     MaterializationVersion,
 )
+from feature_registry.model.noun import Moment
 
 router = APIRouter(prefix="/v1", tags=["tables"])
 
 Ref = Annotated[str, Path(description="datastack/name@mat_version, without @ the latest, or a version's UUID")]
 DatastackName = Annotated[str, Path(description="the datastack's name")]
-AsOf = Annotated[datetime | None, Query(description="the catalog as it was at this instant; unset: as it is")]
+AsOf = Annotated[Moment | None, Query(description="the catalog as it was at this instant; unset: as it is")]
 Nearest = Annotated[bool, Query(description="whether the newest older version will do where this one is not there")]
 ExportName = Annotated[str, Path(description="which export")]
 Public = Annotated[bool, Query(description="without what may not be handed on")]

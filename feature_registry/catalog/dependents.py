@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from feature_registry.catalog import entries
 from feature_registry.catalog.schema import facets, feature_tables
-from feature_registry.model import TableVersion
+from feature_registry.model import Person, TableVersion
 
 
 def references(connection: sa.Connection, datastack: str, name: str) -> tuple[str, ...]:
@@ -26,11 +26,11 @@ def references(connection: sa.Connection, datastack: str, name: str) -> tuple[st
     return tuple(sorted(found))
 
 
-def aliases(connection: sa.Connection, version: TableVersion) -> tuple[str, ...]:
+def aliases(connection: sa.Connection, version: TableVersion, person: Person) -> tuple[str, ...]:
     """Table versions of other tables, or of other materialization versions, that share the data."""
-    places = set(entries.places_of(connection, version.inspection.location))
-    others = places - {(version.datastack, version.name, version.mat_version)}
-    return tuple(sorted(f"{stack}/{name}@{'unversioned' if at is None else at}" for stack, name, at in others))
+    places = entries.places_of(connection, version.inspection.location, person)
+    mine = (version.datastack, version.name, version.mat_version)
+    return tuple(sorted(str(place) for place in places if place.shown and place[:3] != mine))
 
 
 def predecessors(connection: sa.Connection, datastack: str, name: str) -> tuple[str, ...]:

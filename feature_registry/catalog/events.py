@@ -15,7 +15,7 @@ from feature_registry.catalog.database import lock_numbers
 from feature_registry.catalog.derivation import derive
 from feature_registry.catalog.rows import Row, insert_new
 from feature_registry.catalog.schema import RECORD, events, subjects, versions
-from feature_registry.model import Event, FeatureTable, TableVersion
+from feature_registry.model import Event, FeatureTable, Person, TableVersion
 
 _SUBJECTS = sa.select(subjects).where(
     sa.tuple_(subjects.c.datastack, subjects.c.name).in_(sa.bindparam("named", expanding=True))
@@ -164,14 +164,21 @@ def maker(connection: sa.Connection, datastack: str, name: str) -> str | None:
 
 
 def names(
-    connection: sa.Connection, as_of: datetime | None, datastack: str | None = None, limit: int = 100
+    connection: sa.Connection,
+    as_of: datetime | None,
+    datastack: str | None = None,
+    person: Person | None = None,
+    limit: int = 100,
 ) -> list[str]:
-    """The datastacks that were known, or the tables of one of them."""
+    """The datastacks that were known, or the tables of one of them that a person may know of."""
     column = subjects.c.datastack if datastack is None else subjects.c.name
     chosen = sa.select(column).where(column != "").distinct().order_by(column).limit(limit)
     chosen = chosen if datastack is None else chosen.where(subjects.c.datastack == datastack)
-    if as_of is not None:
-        chosen = chosen.where(sa.exists().where(events.c.subject_id == subjects.c.id, events.c.at <= as_of))
+    told = sa.exists().where(events.c.subject_id == subjects.c.id)
+    told = told if as_of is None else told.where(events.c.at <= as_of)
+    if person is not None and not person.admin:
+        told = told.where(sa.or_(events.c.kind == "published", events.c.by == person.name))
+    chosen = chosen.where(told)
     return list(connection.execute(chosen).scalars())
 
 

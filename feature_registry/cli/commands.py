@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from feature_registry.client import FeatureRegistry
 from feature_registry.client.secrets import redacted
+from feature_registry.client.text import plain
 from feature_registry.errors import RegistryError
 
 
@@ -31,7 +32,7 @@ class Commands(TyperGroup):
                 raise
             messages = [f"the read failed: {wrong}"]
         for message in messages:  # an engine's may hold a link, which is a secret
-            typer.echo(f"error: {' '.join(redacted(message).split())}", err=True)
+            typer.echo(f"error: {' '.join(plain(redacted(message)).split())}", err=True)
         raise typer.Exit(1)
 
 

@@ -10,7 +10,7 @@ import typer
 from feature_registry.cli.catalog import AsJson, printed
 from feature_registry.cli.commands import app, opened
 from feature_registry.client import HttpService
-from feature_registry.client.text import amount, counted, grid
+from feature_registry.client.text import amount, counted, grid, plain
 from feature_registry.model import Difference, KeyDifference
 
 Names = Annotated[str | None, typer.Option(help="Names with commas; unset: the declared key, or all columns of both.")]
@@ -47,7 +47,7 @@ def difference(  # noqa: PLR0917 - Typer's arguments have places
     if found.keys is not None:
         typer.echo("the same files" if found.identical else _keys(found.keys))
     for warning in found.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        typer.echo(f"warning: {plain(warning)}", err=True)
 
 
 def _sizes(found: Difference) -> str:

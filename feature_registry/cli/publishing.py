@@ -11,7 +11,7 @@ import typer
 from feature_registry.cli.catalog import AsJson, printed
 from feature_registry.cli.commands import app, opened
 from feature_registry.client import FeatureRegistry
-from feature_registry.client.text import grid
+from feature_registry.client.text import grid, plain
 from feature_registry.model import Entry, Metadata
 
 Ref = Annotated[str, typer.Argument(help="datastack/name@mat_version, or a version's UUID")]
@@ -35,7 +35,7 @@ def terminal() -> bool:
 def _done(entry: Entry, what: str) -> None:
     typer.echo(f"{entry.ref} is {what}")
     for warning in entry.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        typer.echo(f"warning: {plain(warning)}", err=True)
 
 
 @app.command()
@@ -161,4 +161,4 @@ def resolve(
     entry = opened(context).resolve(ref, nearest).entry
     typer.echo(str(entry.ref))
     for warning in entry.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        typer.echo(f"warning: {plain(warning)}", err=True)

@@ -13,7 +13,7 @@ from feature_registry.cli.catalog import AsJson, Nearest, printed
 from feature_registry.cli.commands import app, opened, quiet
 from feature_registry.client.download import TERMS
 from feature_registry.client.failures import explained
-from feature_registry.client.text import amount
+from feature_registry.client.text import amount, plain
 from feature_registry.errors import Invalid
 from feature_registry.model import Entry, Mode, Plan
 
@@ -67,7 +67,7 @@ def plan(  # noqa: PLR0917 - Typer's arguments have places
 
 def _warn(plan: Plan) -> None:
     for warning in plan.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        typer.echo(f"warning: {plain(warning)}", err=True)
 
 
 @app.command()
@@ -125,6 +125,6 @@ def download(
     """Whole files of a table, as they are stored. Those that cannot hold rows of --where are left out."""
     table = opened(context).table(ref, nearest)
     for warning in table.entry.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        typer.echo(f"warning: {plain(warning)}", err=True)
     files = table.download(folder, conditions.parsed(where or ()), progress=not quiet())
     typer.echo(f"{len(files):,} files, {amount(sum(file.stat().st_size for file in files))} in {folder}")

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from feature_registry.model import Column, Cost, Entry, Layout, StoredLayout
+
+# What moves the cursor, colours, or turns the writing around would let a text pass for another one.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str, indent: str | None = None) -> str:
+    """Without what a terminal obeys, in one line, or in lines that are indented."""
+    shown = _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+    return " ".join(shown.splitlines()) if indent is None else shown.replace("\n", f"\n{indent}")
 
 
 def amount(count: int) -> str:
@@ -25,6 +35,7 @@ def owner(entry: Entry) -> str:
 
 def grid(header: Sequence[str], lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Aligned columns; those whose numbers are in `right` are aligned to the right."""
+    lines = [[plain(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
     aligned = [f"{{:{'>' if number in right else '<'}{width}}}" for number, width in enumerate(widths)]
     rows = [header, ["-" * width for width in widths], *lines]
@@ -64,8 +75,8 @@ def card(entry: Entry) -> str:
     ]
     said = ((field, table.columns.get(field.name, Column())) for field in seen.fields)
     columns = [(field.name, field.type, column.unit or "", column.description) for field, column in said]
-    lines = [str(entry.ref), f"  {table.description}" * bool(table.description)]
-    lines += [f"  {name}: {value}" for name, value in facts if value]
+    lines = [str(entry.ref), f"  {plain(table.description, '  ')}" * bool(table.description)]
+    lines += [f"  {name}: {plain(value, '    ')}" for name, value in facts if value]
     return "\n".join([*filter(None, lines), grid(("column", "type", "unit", "meaning"), columns)])
 
 

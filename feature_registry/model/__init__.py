@@ -59,6 +59,7 @@ from feature_registry.model.tables import Metadata as Metadata
 from feature_registry.model.tables import Owner as Owner
 from feature_registry.model.tables import Producer as Producer
 from feature_registry.model.tables import Retention as Retention
+from feature_registry.model.tables import Tag as Tag
 from feature_registry.model.tables import TimeRange as TimeRange
 from feature_registry.model.versions import EXPIRED as EXPIRED
 from feature_registry.model.versions import Changes as Changes

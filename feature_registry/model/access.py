@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from feature_registry.location import Location
-from feature_registry.model.noun import Days, Instant, MatVersion, Nanometres, Noun
+from feature_registry.model.noun import Days, Instant, MatVersion, Moment, Nanometres, Noun
 from feature_registry.model.versions import Entry, Status
 
 LARGEST_JSON_INTEGER = 2**53  # beyond it JavaScript rounds
@@ -56,7 +56,7 @@ class Search(Noun):
     retention_days: Days | None = Field(None, description="at most")
     created_by: str | None = Field(None, description="who registered it")
     at: Instant | None = Field(None, description="the instant that the data show")
-    as_of: datetime | None = Field(None, description="the catalog as it was at this instant; None: as it is")
+    as_of: Moment | None = Field(None, description="the catalog as it was at this instant; None: as it is")
     columns: bool = Field(False, description="whether entries tell their columns and all checks: most of an entry")
     limit: int = Field(100, ge=1, le=1000, description="entries of a page")
     after: str | None = Field(None, description="the `next` of the page before")

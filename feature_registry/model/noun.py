@@ -72,6 +72,7 @@ def _utc(at: datetime) -> datetime:
 
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_spelled), AfterValidator(_utc)]
+Moment = Annotated[datetime, BeforeValidator(_spelled)]  # `aware` says what is wrong with one without an offset
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,127}$")]
 MatVersion = Annotated[int, Field(ge=0, le=999_999_999)]  # what a reference can spell

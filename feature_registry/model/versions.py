@@ -132,6 +132,8 @@ class Deprecation(Noun):
 
     reason: Text = ""
     superseded_by: str | None = Field(None, description="what to read instead: a table, or a version of it")
+
+
 Existence = Literal["recorded", "unverified", "verified", "missing"]
 DRIFT = ("exists", "content", "schema_drift", "rows")  # what a look at a registered table finds, by name
 EXPIRED = "expired"  # the detail of a check that found the materialization version expired
@@ -199,11 +201,11 @@ class Registration(Metadata):
         (), description="the arrangements of the rows; several lie in folders of their names below the location"
     )
     producer: Producer = Producer()
-    derived_from: tuple[str, ...] = ()
+    derived_from: tuple[str, ...] = Field((), max_length=10_000)
     logical_types: dict[str, str] = Field({}, description="column -> type to cast to on read")
     snapshot_time: Instant | None = None
     time_range: TimeRange | None = None
-    corrects: str | None = None
+    corrects: Text | None = None
     publish: bool = Field(False, description="publish at once if no blocking check fails")
     confirm: str | None = Field(
         None, description="what a preview answered: refused if the data are others by now; None: whatever is there"
@@ -291,7 +293,9 @@ class Report(Noun):
     def __str__(self) -> str:
         """A line for the table version, and one a check."""
         lines = [f"{self.ref}, {self.entry.version.status}"]
-        return "\n".join(lines + [f"  {each.outcome:<8} {each.name:<15} {each.message}".rstrip() for each in self.checks])
+        return "\n".join(
+            lines + [f"  {each.outcome:<8} {each.name:<15} {each.message}".rstrip() for each in self.checks]
+        )
 
 
 class Written(Noun):

@@ -393,7 +393,7 @@ class Registry:
                 return NotFound("is no datastack here", field="datastack", value=ref.datastack, expected=known)
             seen = entries.versions_of(connection, ref, self.person.name)
             if not seen:
-                tables = events.names(record, as_of, ref.datastack)
+                tables = events.names(record, as_of, ref.datastack, self.person)
                 return NotFound("is no table of this datastack", field="table", value=ref.name, expected=tables)
         spelled = ["unversioned" if each is None else each for each in seen]
         return NotFound(f"{ref.datastack}/{ref.name} has none", field="mat_version", value=str(ref), expected=spelled)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from feature_registry import policy
 from feature_registry.catalog import entries, events, latest
 from feature_registry.errors import NotFound
-from feature_registry.model import Entry, Event, MaterializationVersion, TableRef, aware, is_version_id
+from feature_registry.model import Entry, Event, MaterializationVersion, Person, TableRef, aware, is_version_id
 from feature_registry.registry import drift, lineage
 
 if TYPE_CHECKING:
@@ -33,7 +33,14 @@ def history(registry: Registry, table: str, as_of: datetime | None) -> tuple[Eve
         if not seen and not entries.is_bare(connection, ref):
             raise registry.not_found(connection, ref, as_of)
     with registry.database.read() as connection:
-        return events.history(connection, ref.datastack, ref.name, as_of)
+        told = events.history(connection, ref.datastack, ref.name, as_of)
+    shown = {each.version_id for each in told if _is_shown(each, registry.person)}
+    return tuple(each for each in told if each.version_id is None or each.version_id in shown)
+
+
+def _is_shown(event: Event, person: Person) -> bool:
+    """Whether it is what shows a version to a person: others' drafts stay hidden, also once they are gone."""
+    return event.kind == "published" or (event.kind == "registered" and (person.admin or event.by == person.name))
 
 
 def mat_versions(registry: Registry, datastack: str) -> tuple[MaterializationVersion, ...]:
@@ -87,10 +94,10 @@ def resolve(registry: Registry, table: str, as_of: datetime | None, nearest: boo
     entry, at = describe(registry, table, as_of, nearest), reference(registry, table).mat_version
     seen, said = {str(entry.ref)}, list[str]()
     while (successor := _successor(entry)) is not None:
-        following, warning = _follow(registry, successor, at, as_of, nearest)
-        if str(following.ref) in seen:
+        newer, warning = _follow(registry, successor, at, as_of, nearest)
+        if str(newer.ref) in seen:
             break
-        entry, seen = following, seen | {str(following.ref)}
+        entry, seen = newer, seen | {str(newer.ref)}
         said += [warning] if warning else []
     return entry.model_copy(update={"warnings": (*said, *entry.warnings)})
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from feature_registry import lineage
+from feature_registry import lineage, policy
 from feature_registry.catalog import Connection, dependents, entries, graph
 from feature_registry.errors import Invalid, NotFound
 from feature_registry.model import (
@@ -47,13 +47,13 @@ def walked(  # noqa: PLR0917
             edges += _inward(registry, connection, start)
         refs = dict.fromkeys([start, *upstream, *downstream, *(each for edge in edges for each in _ends(edge))])
         known = graph.nodes(connection, [ref for ref in refs if "@" in ref])
-    hidden = {ref for ref, node in known.items() if not _is_seen(registry, node)}
+    hidden = {ref for ref, node in known.items() if not policy.is_seen(registry.person, node)}
     return Lineage(
         table=start,
         upstream=tuple(ref for ref in upstream if ref not in hidden),
         downstream=tuple(ref for ref in downstream if ref not in hidden),
         nodes=tuple(_node(ref, known) for ref in refs if ref not in hidden),
-        edges=tuple(edge for edge in edges if hidden.isdisjoint(_ends(edge))),
+        edges=tuple(edge for edge in dict.fromkeys(edges) if hidden.isdisjoint(_ends(edge))),
     )
 
 
@@ -124,10 +124,6 @@ def _ends(edge: LineageEdge) -> tuple[str, str]:
 
 def _node(ref: str, known: Nodes) -> LineageNode:
     return LineageNode(table=ref, datastack=ref.partition("/")[0], status=known[ref].status if ref in known else None)
-
-
-def _is_seen(registry: Registry, node: graph.Node) -> bool:
-    return node.status != "draft" or registry.person.admin or node.created_by == registry.person.name
 
 
 # ------------------------------------------------------------------------------------------------------- one column
@@ -267,7 +263,7 @@ def stale(registry: Registry, datastack: str | None) -> tuple[Stale, ...]:
     return tuple(
         Stale(table=ref, causes=found[ref])
         for ref in sorted(found)
-        if ref in known and known[ref].revised_by is None and _is_seen(registry, known[ref])
+        if ref in known and known[ref].revised_by is None and policy.is_seen(registry.person, known[ref])
         if datastack in (None, ref.partition("/")[0])
     )
 

@@ -14,7 +14,7 @@ from feature_registry.catalog import Connection, entries, events
 from feature_registry.errors import Conflict, Invalid, NotFound, RegistryError
 from feature_registry.formats import Inspected
 from feature_registry.location import Location
-from feature_registry.model import Entry, TableRef
+from feature_registry.model import Entry, Person, TableRef
 from feature_registry.registry import dependents, manifests, owners
 from feature_registry.registry import registration as registering
 
@@ -63,10 +63,13 @@ def _forget(  # noqa: PLR0917
 ) -> None:
     derived = [each for each in dependents.derived(connection, entry.ref, depth=1) if each not in inside]
     if derived and not force:
-        expected = f"force, or none of {derived}"
+        said = [*dependents.shown(connection, derived, registry.person)]
+        said += ["drafts of others"] * (len(said) < len(derived))
+        expected = f"force, or none of {said}"
         raise Conflict("is what others were derived from", field="table", value=str(entry.ref), expected=expected)
     version = entry.version
-    details = {"mat_version": version.mat_version, "revision": version.revision, "derived": derived}
+    told = dependents.shown(connection, derived, Person(name=""))  # the record is for everybody
+    details = {"mat_version": version.mat_version, "revision": version.revision, "derived": list(told)}
     details |= {"expired": True} if expired else {}
     events.record(connection, "unregistered", **events.about(version, registry.person.name), details=details)
 

@@ -13,7 +13,16 @@ from feature_registry import policy
 from feature_registry.catalog import Connection, entries, events
 from feature_registry.catalog.rows import Row
 from feature_registry.errors import Conflict, Invalid
-from feature_registry.model import CheckResult, Deprecation, Entry, FeatureTable, Metadata, Owner, TableVersion
+from feature_registry.model import (
+    CheckResult,
+    Deprecation,
+    Entry,
+    FeatureTable,
+    Metadata,
+    Owner,
+    TableVersion,
+    is_version_id,
+)
 from feature_registry.registry import dependents, lineage, owners
 
 if TYPE_CHECKING:
@@ -74,17 +83,20 @@ def _wanted(registry: Registry, table: str) -> Entry:
 def deprecate(registry: Registry, table: str, reason: str, superseded_by: str | None) -> Entry:
     """Answers the entry, whose warnings name what depends on it."""
     wanted = registry.describe(table)
-    if superseded_by is not None and registry.describe(superseded_by).version.id == wanted.version.id:
-        raise Invalid("is the table itself", field="superseded_by", value=superseded_by, expected="another one")
-    by = registry.person.name
+    if superseded_by is not None:
+        successor = registry.describe(superseded_by)
+        if successor.version.id == wanted.version.id:
+            raise Invalid("is the table itself", field="superseded_by", value=superseded_by, expected="another one")
+        superseded_by = str(successor.ref) if is_version_id(superseded_by.lower()) else superseded_by
+    by, said = registry.person.name, Deprecation(reason=reason, superseded_by=superseded_by)
     with registry.database.write() as connection:
         entry = registry.entry(connection, wanted.version.id)
         warnings = owners.check(registry, connection, entry.table)
         if entry.version.status == "draft":
             raise Invalid("is a draft, and only a published one is deprecated", field="table", value=table)
-        before, said = entry.version.deprecation, Deprecation(reason=reason, superseded_by=superseded_by)
-        if before is None or said not in (before, Deprecation()):
-            events.record(connection, "deprecated", **events.about(entry.version, by), details=said)
+        for version in _meant(registry, connection, table, entry):
+            if version.deprecation is None or said not in (version.deprecation, Deprecation()):
+                events.record(connection, "deprecated", **events.about(version, by), details=said)
         if superseded_by is not None and not _same_table(registry, entry, superseded_by):
             changes = differing(entry.table, {"superseded_by": superseded_by})
             lineage.check_successor(connection, entry.table, changes)
@@ -92,6 +104,14 @@ def deprecate(registry: Registry, table: str, reason: str, superseded_by: str | 
         entry = registry.entry(connection, wanted.version.id)
     found = (f"{entry.ref} is deprecated; {each}" for each in dependents.dependents(registry, entry).said)
     return _warned(entry, (*warnings, *found))
+
+
+def _meant(registry: Registry, connection: Connection, table: str, entry: Entry) -> list[TableVersion]:
+    """Without a revision, all that are published of the version: or readers would get the one before, unwarned."""
+    if registry.reference(table).revision is not None:
+        return [entry.version]
+    others = (each.version for each in entries.revisions(connection, entry.ref) if each.ref != entry.ref)
+    return [entry.version, *(each for each in others if each.status == "published")]
 
 
 def _same_table(registry: Registry, entry: Entry, other: str) -> bool:

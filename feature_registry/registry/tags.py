@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feature_registry.catalog import entries, events
+from feature_registry.catalog import entries, events, graph, texts
+from feature_registry.errors import Invalid
 from feature_registry.model import FeatureTable
+from feature_registry.model.noun import showable
+from feature_registry.model.tables import LONGEST_TAG
 from feature_registry.registry import owners
 
 if TYPE_CHECKING:
@@ -13,10 +16,18 @@ if TYPE_CHECKING:
 
 
 def rename(registry: Registry, old: str, new: str, datastack: str | None) -> tuple[str, ...]:
-    """All tables or none, an event each; one that has the new tag already only loses the old one."""
+    """All tables or none, an event each; one that has the new tag already only loses the old one. Those of which there
+    are only others' drafts keep theirs.
+    """
     by = registry.person.name
+    texts.check(new, "new")
+    if not 0 < len(new) <= LONGEST_TAG:
+        raise Invalid("is no tag", field="new", value=showable(new), expected=f"1 to {LONGEST_TAG} characters")
     with registry.database.write() as connection:
         held = [table for table in entries.tagged(connection, old, datastack) if old != new]
+        named = {f"{table.datastack}/{table.name}" for table in held}
+        hidden = set() if registry.person.admin else graph.hidden(connection, named, by)
+        held = [table for table in held if f"{table.datastack}/{table.name}" not in hidden]
         for table in held:
             owners.check(registry, connection, table)
         changed = [

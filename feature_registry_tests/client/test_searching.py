@@ -63,7 +63,7 @@ def test_a_tag_is_renamed_everywhere_and_no_data_are_touched(client: FeatureRegi
 
 
 def test_a_tag_that_is_none_changes_nothing(client: FeatureRegistry) -> None:
-    with pytest.raises(Invalid, match="tags"):
+    with pytest.raises(Invalid, match="new"):
         client.rename_tag("shape", "")
     assert len(client.search(tags="shape")) == 2
 
