@@ -49,13 +49,19 @@ def search(connection: sa.Connection, wanted: Search, person: str, now: datetime
     statement = sa.select(versions.c.id, *(key.label(f"key{at}") for at, key in enumerate(keys)))
     statement = statement.select_from(chosen.joined).where(*chosen.where)
     if wanted.after is not None:
-        statement = statement.where(sa.tuple_(*keys) > sa.tuple_(*_position(wanted.after, keys)))
+        statement = statement.where(_beyond(keys, _position(wanted.after, keys)))
     # The page first, then what it shows: most of an entry's bytes would be read to be thrown away.
     rows = connection.execute(statement.order_by(*keys).limit(wanted.limit + 1), {"person": person}).all()
     page = rows[: wanted.limit]
     last = list(page[-1][1:]) if len(rows) > wanted.limit else None
     found = entries.by_ids(connection, [row.id for row in page], wanted.columns)
     return Found(entries=found, next=_token(last) if last else None, corrected=chosen.corrected)
+
+
+def _beyond(keys: list[Any], position: list[Any]) -> sa.ColumnElement[bool]:
+    """In two steps, for the last key is another table's: what the others say is a range of their table's index."""
+    table, begin = sa.tuple_(*keys[:-1]), sa.tuple_(*position[:-1])
+    return sa.and_(table >= begin, sa.or_(table > begin, keys[-1] > position[-1]))
 
 
 def choose(connection: sa.Connection, wanted: Search, now: datetime | None) -> Chosen | None:
