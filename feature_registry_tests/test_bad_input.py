@@ -407,3 +407,44 @@ def test_a_million_ids_are_planned_and_read(made: Deployment) -> None:
     plan = table.plan([("id", "in", ids)])
     assert (plan.cost.files, plan.scan().collect()["id"].to_list()) == (1, [2**60])
     assert table.plan([("id", "in", [each + 1 for each in ids])]).cost.files == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"superseded_by": "<script>"}, "superseded_by"),
+        ({"superseded_by": "d/../known"}, "superseded_by"),
+        ({"tags": [f"tag{number}" for number in range(1_001)]}, "tags"),
+        ({"references": {f"c{number}": "t.id" for number in range(1_001)}}, "references"),
+        ({"derived_from": [f"d/t{number}@1" for number in range(10_001)]}, "derived_from"),
+        ({"producer": {"run_id": "x" * 1_001}}, "producer.run_id"),
+        ({"corrects": "x" * 20_001}, "corrects"),
+    ],
+)
+def test_what_is_no_table_and_lists_without_an_end_are_refused(
+    made: Deployment, place: Path, fields: dict[str, Any], field: str
+) -> None:
+    before, folder = made.registry.newest_event(), good(place)
+    for server in (made.registry, made.settings.api_address):
+        with pytest.raises(Invalid) as raised:
+            FeatureRegistry("d", 3, server=server).register(folder, "t", **fields)
+        assert raised.value.field == field
+    assert made.registry.newest_event() == before
+
+
+@pytest.mark.parametrize("path", ["tables", "facets"])
+@pytest.mark.parametrize("asked", ["as_of=0", "&".join(f"any_tags=t{number}" for number in range(101))])
+def test_a_search_for_too_much_or_at_a_number_is_refused(made: Deployment, path: str, asked: str) -> None:
+    answer = httpx.get(f"{made.settings.api_address}/v1/{path}?{asked}")
+    assert (answer.status_code, answer.json()["field"]) == (422, f"query.{asked.partition('=')[0]}")
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_without_an_end_is_refused(made: Deployment, announced: bool) -> None:
+    from feature_registry.api.links import LARGEST_BODY
+
+    pieces = LARGEST_BODY // 2**20 + 2
+    headers = {"Content-Length": str(pieces * 2**20)} if announced else {}
+    body = (b" " * 2**20 for _ in range(pieces))
+    answer = httpx.post(f"{made.settings.api_address}/v1/tables", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["status"]) == (413, 413)

@@ -78,6 +78,22 @@ def test_what_is_deprecated_reads_with_a_warning_that_names_its_successor(
     assert registry.describe(table).version.deprecation == Deprecation(reason="wrong scale", superseded_by="d/u")
 
 
+@pytest.mark.row("M17")
+def test_without_a_revision_all_of_a_version_are_deprecated(registry: Registry, table: str, tmp_path: Path) -> None:
+    """Or who reads it would get the revision that was corrected, and no warning."""
+    registry.publish(table)
+    register(registry, write(tmp_path / "again", 2), "t", corrects="the ids")
+    other = register(registry, write(tmp_path / "u", 2), "u").entry.version.id
+    registry.deprecate(table, "wrong scale", other)
+    for ref in (table, "d/t@7.0", "d/t@7.1"):
+        assert "wrong scale; its successor is d/u@7.0" in registry.describe(ref).warnings[0]
+    assert str(registry.resolve(table).ref) == "d/u@7.0"
+    register(registry, write(tmp_path / "v0", 3), "v")
+    register(registry, write(tmp_path / "v1", 4), "v", corrects="all")
+    registry.deprecate("d/v@7.1", "that was no correction")
+    assert (str(registry.describe("d/v@7").ref), registry.describe("d/v@7").warnings) == ("d/v@7.0", ())
+
+
 def test_the_successor_of_a_version_within_its_table_is_none_of_the_table(
     registry: Registry, table: str, tmp_path: Path
 ) -> None:
