@@ -116,6 +116,8 @@ class FeatureRegistry:
         """The reference of a table by its name, at this client's datastack and version unless the name says others. A
         version's UUID stays as it is.
         """
+        if not isinstance(name, str):
+            raise Invalid("is no name of a table", field="table", value=str(name), expected="each as an argument")
         if is_version_id(name):
             return name
         if "/" not in name:

@@ -81,6 +81,7 @@ def round_trip(
 
 
 class TestFormat:
+    @pytest.mark.row("M4")
     def test_rows_and_types_come_back(self, table_format: Format, store: Store, location: Location) -> None:
         back = round_trip(table_format, store, location, MANY_TYPES)
         assert_frame_equal(back, pl.DataFrame(pl.from_arrow(MANY_TYPES)), check_row_order=True)
@@ -226,6 +227,7 @@ class TestFormat:
         assert "PROJECT 1/2" in plan
         assert "SELECTION" in plan
 
+    @pytest.mark.row("M4")
     def test_sniffs_its_own(self, table_format: Format, store: Store, location: Location) -> None:
         assert not table_format.sniff(store, location)
         table_format.write(store, location, reader(pa.table({"id": [1]})), WriteOptions())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +13,7 @@ from feature_registry.errors import Invalid
 from feature_registry.model import HashBuckets, Layout
 from feature_registry.pruning.buckets import bucket_numbers
 from feature_registry.registry.validation import hash_buckets
+from feature_registry_tests.deployment import Deployment
 from feature_registry_tests.registry.validation.conftest import Outside, check
 
 IDS = pl.DataFrame({"root_id": range(2**60, 2**60 + 400)})
@@ -92,3 +95,30 @@ def test_each_layout_is_looked_at_in_its_own_buckets(outside: Outside) -> None:
     with pytest.raises(Invalid) as raised:
         outside.register(whole, "wrong", layouts=layouts)
     assert raised.value.field == "hash_buckets"
+
+
+@pytest.mark.row("M19")
+@pytest.mark.parametrize("transform", ["bucket", "modulo"])
+def test_looking_up_an_id_opens_the_file_that_the_hash_names(
+    deployment: Deployment, tmp_path: Path, transform: Literal["bucket", "modulo"]
+) -> None:
+    """As the file server counts them; without the declaration, every file may hold the id."""
+    by, wanted = declared(transform), 2**60 + 123
+    place = written(tmp_path / "t", by)
+    (number,) = bucket_numbers(by, pl.Series([wanted]).to_arrow()).to_pylist()
+    client = deployment.client("d", mat_version=7)
+    for name, buckets in (("hashed", [by]), ("plain", [])):
+        client.register(place, name, hash_buckets=buckets, publish=True, description="T.", owner="lab", license="MIT")
+        before = len(opened(deployment.log))
+        found = client.table(name).to_polars(where=[("root_id", "=", wanted)])
+        assert found["root_id"].to_list() == [wanted]
+        until = time.monotonic() + 10
+        while len(opened(deployment.log)) == before and time.monotonic() < until:
+            time.sleep(0.01)  # a line is written after its answer
+        files = set(opened(deployment.log)[before:])
+        assert files == {f"bucket={number}/0.parquet"} if buckets else len(files) > 1
+
+
+def opened(log: Path) -> list[str]:
+    """The table's files that were asked for, in turn."""
+    return re.findall(r"(bucket(?:=|%3D)\d+/0\.parquet)", log.read_text() if log.exists() else "")
