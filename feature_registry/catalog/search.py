@@ -34,7 +34,7 @@ class Chosen(NamedTuple):
 
     joined: sa.FromClause
     where: list[sa.ColumnElement[bool]]
-    keys: list[Any]
+    keys: list[Any]  # the last is the version's id
     corrected: dict[str, tuple[str, ...]]
 
 
@@ -46,15 +46,15 @@ def search(connection: sa.Connection, wanted: Search, person: str, now: datetime
     if chosen is None:
         return Found(entries=())
     keys = chosen.keys
-    statement = sa.select(versions.c.id, *(key.label(f"key{at}") for at, key in enumerate(keys)))
+    statement = sa.select(*(key.label(f"key{at}") for at, key in enumerate(keys)))
     statement = statement.select_from(chosen.joined).where(*chosen.where)
     if wanted.after is not None:
         statement = statement.where(_beyond(keys, _position(wanted.after, keys)))
     # The page first, then what it shows: most of an entry's bytes would be read to be thrown away.
     rows = connection.execute(statement.order_by(*keys).limit(wanted.limit + 1), {"person": person}).all()
     page = rows[: wanted.limit]
-    last = list(page[-1][1:]) if len(rows) > wanted.limit else None
-    found = entries.by_ids(connection, [row.id for row in page], wanted.columns)
+    last = list(page[-1]) if len(rows) > wanted.limit else None
+    found = entries.by_ids(connection, [row[-1] for row in page], wanted.columns)
     return Found(entries=found, next=_token(last) if last else None, corrected=chosen.corrected)
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, AnyStr
 
@@ -94,22 +93,15 @@ def _with_marks(text: bytes) -> bytes:
 
 def _without_marks(content: bytes) -> bytes:
     text, _, rest = content.partition(b"\0")
-    digits, at, end = rest.hex().encode(), 0, 0
-    parts = []
-    for place, mark in sorted(_places(text)):
+    for mark in _LENGTHS:  # in a fifth of the time of a regular expression
+        text = text.replace(mark, b"\0" + mark)
+    digits, at = rest.hex().encode(), 0
+    begin, *parts = text.split(b"\0")
+    for place, part in enumerate(parts):
+        mark = part[:1]
         found, at = digits[at : at + _LENGTHS[mark]], at + _LENGTHS[mark]
-        parts += [text[end:place], b"-".join(_fields(found)) if mark == b"\1" else found]
-        end = place + 1
-    return b"".join([*parts, text[end:]])
-
-
-def _places(text: bytes) -> Iterator[tuple[int, bytes]]:
-    """Where the marks are, in a fifth of the time of a regular expression."""
-    for mark in _LENGTHS:
-        place = text.find(mark)
-        while place >= 0:
-            yield place, mark
-            place = text.find(mark, place + 1)
+        parts[place] = (b"-".join(_fields(found)) if mark == b"\1" else found) + part[1:]
+    return begin + b"".join(parts)
 
 
 def _fields(digits: AnyStr) -> tuple[AnyStr, ...]:
