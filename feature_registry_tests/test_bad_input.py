@@ -417,7 +417,8 @@ def test_a_million_ids_are_planned_and_read(made: Deployment) -> None:
         ({"tags": [f"tag{number}" for number in range(1_001)]}, "tags"),
         ({"references": {f"c{number}": "t.id" for number in range(1_001)}}, "references"),
         ({"derived_from": [f"d/t{number}@1" for number in range(10_001)]}, "derived_from"),
-        ({"producer": {"run_id": "x" * 1_001}}, "producer.run_id"),
+        ({"producer": {"run_id": "x" * 20_001}}, "producer"),
+        ({"key": [f"c{number}" for number in range(101)]}, "key"),
         ({"corrects": "x" * 20_001}, "corrects"),
     ],
 )

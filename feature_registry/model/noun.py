@@ -75,6 +75,13 @@ Instant = Annotated[AwareDatetime, BeforeValidator(_spelled), AfterValidator(_ut
 Moment = Annotated[datetime, BeforeValidator(_spelled)]  # `aware` says what is wrong with one without an offset
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,127}$")]
+Reference = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z][A-Za-z0-9_]{0,127}/[A-Za-z][A-Za-z0-9_]{0,127}"
+        r"(@(latest|unversioned|[0-9]{1,9})(\.[0-9]{1,9})?)?$"
+    ),
+]
 MatVersion = Annotated[int, Field(ge=0, le=999_999_999)]  # what a reference can spell
 Days = Annotated[int, Field(gt=0, le=1_000_000)]
 Nanometres = Annotated[float, Field(gt=0, allow_inf_nan=False)]

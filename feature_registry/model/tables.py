@@ -54,12 +54,6 @@ def _columns_of_tables(references: dict[str, str]) -> dict[str, str]:
     return references
 
 
-def _reference(successor: str | None) -> str | None:
-    if successor is not None and not re.fullmatch(r"[A-Za-z]\w{0,127}/[A-Za-z]\w{0,127}(@[a-z\d.]+)?", successor, re.A):
-        raise ValueError("it should be datastack/name, or datastack/name@mat_version")
-    return successor
-
-
 LONGEST_TAG = 128
 Tag = Annotated[str, Field(min_length=1, max_length=LONGEST_TAG)]
 
@@ -77,7 +71,9 @@ class Metadata(Noun):
     citation: Text = Field("", description="how to cite the table: BibTeX, or a sentence with a DOI")
     retention: Retention = Field(Retention(), description="until when a table version is kept")
     tags: tuple[Tag, ...] = Field((), max_length=1_000, description="words to search by")
-    key: tuple[str, ...] = Field((), description="the columns that name a row; unique and not null together")
+    key: tuple[str, ...] = Field(
+        (), max_length=100, description="the columns that name a row; unique and not null together"
+    )
     columns: dict[str, Column] = Field(default_factory=dict, description="what the columns mean, by name")
     references: Annotated[dict[str, str], AfterValidator(_columns_of_tables)] = Field(
         default_factory=dict,
@@ -88,7 +84,7 @@ class Metadata(Noun):
         None, description="nm around an edit of the segmentation within which rows become stale"
     )
     hash_buckets: tuple[HashBuckets, ...] = Field(
-        (), description="how a column's hash spreads the rows over partitions"
+        (), max_length=100, description="how a column's hash spreads the rows over partitions"
     )
     mutability: Literal["static", "append", "mutable"] = Field(
         "static", description="whether the bytes of a table version may change after its registration"
@@ -96,9 +92,7 @@ class Metadata(Noun):
     durability: Literal["durable", "reproducible", "best_effort"] = Field(
         "reproducible", description="what the owner promises: backed up, can be computed again, or nothing"
     )
-    superseded_by: Annotated[str | None, AfterValidator(_reference)] = Field(
-        None, description="the table that replaces this one, as datastack/name"
-    )
+    superseded_by: str | None = Field(None, description="the table that replaces this one, as datastack/name")
     read_permission: Literal["private", "group", "public"] | None = Field(
         None,
         description="who may read it, as CAVE says: its owner, the owner's groups, or everybody who sees CAVE's data",
@@ -122,11 +116,11 @@ class FeatureTable(Metadata):
 class Producer(Noun):
     """What made a table version."""
 
-    pipeline: str | None = Field(None, max_length=1_000, description="the program, or the Dagster asset key")
-    code_version: str | None = Field(None, max_length=1_000, description="a commit, or the hash of the code")
-    model: str | None = Field(None, max_length=1_000, description="the trained model, if any")
-    config: str | None = Field(None, max_length=1_000, description="the configuration's hash, or its name")
-    run_id: str | None = Field(None, max_length=1_000, description="what made all that it wrote at once")
+    pipeline: str | None = Field(None, description="the program, or the Dagster asset key")
+    code_version: str | None = Field(None, description="a commit, or the hash of the code")
+    model: str | None = Field(None, description="the trained model, if any")
+    config: str | None = Field(None, description="the configuration's hash, or its name")
+    run_id: str | None = Field(None, description="what made all that it wrote at once")
 
 
 class TimeRange(Noun):

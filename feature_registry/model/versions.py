@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, computed_field, model_validator
+from pydantic import AfterValidator, Field, computed_field, model_validator
 
 from feature_registry.errors import Invalid
 from feature_registry.location import Location
 from feature_registry.model.columns import StoredField
 from feature_registry.model.datastacks import Datastack, MaterializationVersion
-from feature_registry.model.noun import Instant, MatVersion, Name, Noun, Text
+from feature_registry.model.noun import MAX_TEXT, Instant, MatVersion, Name, Noun, Reference, Text, showable
 from feature_registry.model.tables import FeatureTable, HashBuckets, Metadata, Producer, TimeRange
 
 
@@ -46,6 +46,15 @@ class TableRef(Noun):
     def __str__(self) -> str:
         revision = "" if self.revision is None else f".{self.revision}"
         return f"{self.datastack}/{self.name}@{self.mat_version}{revision}"
+
+
+def check_successor(successor: str | None) -> None:
+    """Raises `Invalid` for what is no table."""
+    try:
+        TableRef.parse(successor or "any/any")
+    except Invalid:
+        expected = "datastack/name, or datastack/name@mat_version"
+        raise Invalid("is no reference", field="superseded_by", value=showable(successor), expected=expected) from None
 
 
 class Layout(Noun):
@@ -188,6 +197,14 @@ class TableVersion(Noun):
         return _EXISTENCE.get(outcome, "recorded")
 
 
+def _short(producer: Producer) -> Producer:
+    """Where it comes in: what a catalog holds is read, whatever it is."""
+    for name, said in producer:
+        if said is not None and len(said) > MAX_TEXT:
+            raise ValueError(f"{name} should have at most {MAX_TEXT} characters")
+    return producer
+
+
 class Registration(Metadata):
     """A manifest: where a table is, and what is said about it. Metadata that is left out stays as it was."""
 
@@ -198,11 +215,14 @@ class Registration(Metadata):
     format: str | None = Field(None, description="None: found from the data")
     snapshot: str | None = Field(None, description="the format's own version; None: the newest")
     layouts: tuple[Layout, ...] = Field(
-        (), description="the arrangements of the rows; several lie in folders of their names below the location"
+        (),
+        max_length=100,
+        description="the arrangements of the rows; several lie in folders of their names below the location",
     )
-    producer: Producer = Producer()
+    producer: Annotated[Producer, AfterValidator(_short)] = Producer()
     derived_from: tuple[str, ...] = Field((), max_length=10_000)
     logical_types: dict[str, str] = Field({}, description="column -> type to cast to on read")
+    superseded_by: Reference | None = Field(None, description=Metadata.model_fields["superseded_by"].description)
     snapshot_time: Instant | None = None
     time_range: TimeRange | None = None
     corrects: Text | None = None

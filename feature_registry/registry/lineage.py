@@ -21,6 +21,7 @@ from feature_registry.model import (
     Stale,
     TableRef,
 )
+from feature_registry.model import versions as shape
 
 if TYPE_CHECKING:
     from feature_registry.registry import Registry
@@ -229,8 +230,11 @@ def check_acyclic(connection: Connection, ref: str, derived_from: Iterable[str])
 
 
 def check_successor(connection: Connection, table: FeatureTable, changes: Mapping[str, Any]) -> None:
-    """Raises `Conflict` if the changes name a successor that is the table itself, or leads to it."""
+    """Raises `Invalid` if the changes name a successor that is no table, and `Conflict` if it is the table itself, or
+    leads to it.
+    """
     successor = changes.get("superseded_by")
+    shape.check_successor(successor)
 
     def following(of: str) -> str | None:
         found = graph.said(connection, [of]).get(of)

@@ -166,7 +166,7 @@ def _seen(
         inspected = _format(store, location, said.format).inspect(store, location, said.snapshot)
     unknown = set(said.logical_types) - {field.name for field in inspected.inspection.fields}
     if unknown:
-        raise Invalid("names no stored column", field="logical_types", value=sorted(unknown))
+        raise Invalid("names no stored column", field="logical_types", value=sorted(unknown)[:20])
     for name in said.logical_types.values():
         polars_type(name)
     logical = inspected.inspection.logical_types | said.logical_types
