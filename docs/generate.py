@@ -138,8 +138,8 @@ def settings() -> Iterator[str]:
 def checks() -> Iterator[str]:
     yield "# Checks of a registration"
     yield (
-        "What is looked at when a table that lies somewhere already is registered, and what happens by default if it is "
-        "not so: `enforce` refuses the table, with all that was found; `warn` registers it with a warning; `record` "
+        "What is looked at when a table that lies somewhere already is registered, and what happens by default if it "
+        "is not so: `enforce` refuses the table, with all that was found; `warn` registers it with a warning; `record` "
         "registers it with a note. `FEATURE_REGISTRY_POLICIES` says otherwise, by datastack or for all (`*`)."
     )
     rows = [(code(name), code(action), why) for name, (action, why) in validation.DEFAULTS.items()]

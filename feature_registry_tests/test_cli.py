@@ -188,8 +188,10 @@ def test_without_a_server_it_is_embedded(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("FEATURE_REGISTRY_HOME", str(tmp_path / "home"))
     CELLS.write_parquet(tmp_path / "cells.parquet")
     (tmp_path / "said.json").write_text(
-        json.dumps({"name": "cells", "datastack": "fly", "mat_version": None, "description": "x", "owner": "lab"}
-        | {"license": "CC0-1.0"})
+        json.dumps(
+            {"name": "cells", "datastack": "fly", "mat_version": None, "description": "x", "owner": "lab"}
+            | {"license": "CC0-1.0"}
+        )
     )
     said = str(tmp_path / "said.json")
     registered = run(None, "register", str(tmp_path / "cells.parquet"), "--metadata", said, "--publish")
