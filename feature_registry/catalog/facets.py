@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import datetime
+from heapq import nsmallest
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,9 +36,9 @@ def facets(connection: sa.Connection, wanted: Search, person: str, now: datetime
         return Facets(tables=0)
     joined = chosen.joined.join(producers, producers.c.id == versions.c.producer_id)
     statement = sa.select(feature_tables.c.id, *_ROWS.values()).select_from(joined).where(*chosen.where)
-    columns = list(zip(*connection.execute(statement, {"person": person}).all(), strict=True)) or [()] * (
-        1 + len(_ROWS)
-    )
+    # The driver's own rows, whose values are as they are kept: thousands of SQLAlchemy's take longer than the query.
+    rows = connection.execute(statement, {"person": person}).cursor.fetchall()
+    columns = list(zip(*rows, strict=True)) or [()] * (1 + len(_ROWS))
     ids = set(columns[0])
     counts: defaultdict[str, Counter[Any]] = defaultdict(Counter)
     for name, values in zip(_ROWS, columns[1:], strict=True):
@@ -60,8 +61,8 @@ def _once(ids: Iterable[int], values: Iterable[str]) -> Iterable[str]:
 
 def _listed(counts: Counter[Any], most: int) -> tuple[FacetValue, ...]:
     del counts[None]
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(FacetValue(value=value, tables=count) for value, count in ordered[:most])
+    first = nsmallest(most, counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(FacetValue(value=value, tables=count) for value, count in first)
 
 
 def _given(connection: sa.Connection, ids: Iterable[int]) -> dict[str, Any]:
